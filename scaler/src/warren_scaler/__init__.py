@@ -1,0 +1,1 @@
+"""The scaler: sizes a fleet of workers from queue depth."""

@@ -1,0 +1,1 @@
+"""The worker: consumes jobs, runs tasks, settles what came of them."""

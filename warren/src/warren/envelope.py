@@ -1,7 +1,7 @@
 """The wire message, version 1: how a job travels through the broker.
 
 The body is the JSON object of the arguments; everything else is metadata in AMQP properties and headers, so that any
-language can produce a job. `docs/reference/message-format.md` is the specification, `tests/golden/` holds vectors of it.
+language can produce a job. The specification is `docs/reference/message-format.md`; `tests/golden/` holds vectors.
 """
 
 from __future__ import annotations

@@ -51,8 +51,10 @@ class StopSignal:
 
 
 class Closing:
-    """Closes what was opened, last first. Each step is isolated: one that fails is logged and does not keep the others
-    from running. Closing twice, or with nothing opened, is harmless.
+    """Closes what was opened, last first.
+
+    Each step is isolated: one that fails is logged and does not keep the others from running. Closing twice, or with
+    nothing opened, is harmless.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Settings read from the environment, once, at start.
 
-Every field has its unit, default and reason in the text under it; `docs/reference/settings.md` lists them all. Names are
-`WARREN_<GROUP>_<FIELD>`. A value that breaks its rule stops the program with the variable, the value and the rule.
+Every field has its unit, default and reason in the text under it; `docs/reference/settings.md` lists them all. Names
+are `WARREN_<GROUP>_<FIELD>`. A value that breaks its rule stops the program with the variable, the value and the rule.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class BrokerSettings(Settings):
     key_file: Path | None = None
     """Key of the client certificate, PEM. No default."""
     management_url: SecretStr | None = None
-    """Base URL of the management API, used to apply policies and to read depths. Default: same host and login, AMQP port
-    plus 10000."""
+    """Base URL of the management API, used to apply policies and to read depths. Default: same host and login, AMQP
+    port plus 10000."""
     heartbeat_seconds: Annotated[int, Field(ge=5, le=600)] = 15
     """Heartbeat interval; a silent peer is given up after about twice that. Default 15 s."""
     window: Annotated[int, Field(ge=1, le=65536)] = 2000

@@ -1,0 +1,150 @@
+"""The broker's management HTTP API: policies, which AMQP cannot set, and depths with what is unacknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+
+from warren.amqp.parameters import MANAGEMENT_PORT_OFFSET, endpoint, tls_context
+from warren.errors import TopologyError, Unavailable
+from warren.settings import BrokerSettings
+from warren.topology import Policy
+
+_TIMEOUT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depths:
+    """How much is in a queue.
+
+    Attributes:
+        ready: Messages waiting for a consumer.
+        unacked: Messages handed out and not settled.
+        consumers: Consumers attached.
+    """
+
+    ready: int
+    unacked: int
+    consumers: int
+
+
+class Management:
+    """A client of the management API; a context manager. Each request has its own connection.
+
+    Args:
+        settings: The broker's settings; the API is at `management_url`, else at the broker's host and login with the
+            AMQP port plus 10000.
+    """
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        where = endpoint(settings)
+        self._vhost = quote(where.vhost, safe="")
+        self._url, login = _base(settings)
+        self._client = httpx.Client(
+            base_url=self._url,
+            auth=login,
+            timeout=_TIMEOUT_SECONDS,
+            verify=tls_context(settings) if self._url.startswith("https") else False,
+            # A socket kept for later would be one to close: requests are few and the broker is near.
+            headers={"Connection": "close"},
+            # A proxy meant for the internet must not see its password.
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Close the client."""
+        self._client.close()
+
+    def __enter__(self) -> Management:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def apply_policies(self, policies: Iterable[Policy]) -> None:
+        """Set policies; one that is already so is left alone.
+
+        Raises:
+            TopologyError: The user may not set policies, or the broker refuses one.
+            Unavailable: The API does not answer.
+        """
+        existing = self._policies()
+        for policy in policies:
+            body = _body(policy)
+            if _comparable(existing.get(policy.name, {})) != body:
+                self._ask("PUT", f"/api/policies/{self._vhost}/{quote(policy.name, safe='')}", body)
+
+    def missing_policies(self, policies: Iterable[Policy]) -> list[str]:
+        """Return the names of policies that are not there, or are there otherwise than wanted."""
+        existing = self._policies()
+        return [policy.name for policy in policies if _comparable(existing.get(policy.name, {})) != _body(policy)]
+
+    def queue_depths(self) -> dict[str, Depths]:
+        """Return the depths of all queues of the virtual host, by the broker's names.
+
+        The broker counts every few seconds; `Transport.depth` is exact but cannot see what is unacknowledged.
+        """
+        columns = "name,messages_ready,messages_unacknowledged,consumers"
+        found = self._ask("GET", f"/api/queues/{self._vhost}?columns={columns}")
+        return {
+            queue["name"]: Depths(
+                ready=queue.get("messages_ready", 0),
+                unacked=queue.get("messages_unacknowledged", 0),
+                consumers=queue.get("consumers", 0),
+            )
+            for queue in found
+        }
+
+    def version(self) -> str:
+        """Return the broker's version, such as `4.3.5`."""
+        return str(self._ask("GET", "/api/overview")["rabbitmq_version"])
+
+    def _policies(self) -> dict[str, dict[str, Any]]:
+        return {policy["name"]: policy for policy in self._ask("GET", f"/api/policies/{self._vhost}")}
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"the management API at {self._url} does not answer ({type(error).__name__}); check that the plugin "
+                "is enabled and WARREN_AMQP_MANAGEMENT_URL"
+            ) from error
+        if answer.is_error:
+            raise TopologyError(
+                f"the management API at {self._url} answered {answer.status_code} to {method} {path}: "
+                f"{answer.text[:200]}; the user needs the tag policymaker or administrator"
+            )
+        return answer.json() if answer.content else None
+
+
+def _base(settings: BrokerSettings) -> tuple[str, tuple[str, str]]:
+    """Return the API's URL without credentials, and the login."""
+    where = endpoint(settings)
+    if settings.management_url is None:
+        host = f"[{where.host}]" if ":" in where.host else where.host
+        scheme = "https" if where.tls else "http"
+        return f"{scheme}://{host}:{where.port + MANAGEMENT_PORT_OFFSET}", (where.username, where.password)
+    parts = urlsplit(settings.management_url.get_secret_value())
+    login = unquote(parts.username or "") or where.username, unquote(parts.password or "") or where.password
+    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl().rstrip("/"), login
+
+
+def _body(policy: Policy) -> dict[str, Any]:
+    return {
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "definition": dict(policy.definition),
+        "priority": policy.priority,
+    }
+
+
+def _comparable(existing: dict[str, Any]) -> dict[str, Any]:
+    return {name: existing.get(name) for name in ("pattern", "apply-to", "definition", "priority")}

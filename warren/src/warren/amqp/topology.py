@@ -1,0 +1,60 @@
+"""Making the broker ready, or checking that an operator did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from warren import topology
+from warren.amqp.management import Management
+from warren.amqp.transport import AmqpTransport
+from warren.errors import TopologyError
+from warren.settings import BrokerSettings
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_SECONDS: Final = 60.0
+
+
+def prepare(transport: AmqpTransport, settings: BrokerSettings, queues: Iterable[str]) -> None:
+    """Give the broker what Warren needs, or check that it is there, as `WARREN_AMQP_TOPOLOGY` says.
+
+    Args:
+        transport: A started transport with a connection.
+        settings: The broker's settings.
+        queues: Names of the job queues, without prefix.
+
+    Raises:
+        TopologyError: Something is missing, or there otherwise than needed, or may not be made by this user.
+        Unavailable: The broker or its management API does not answer.
+    """
+    wanted = topology.topology(queues)
+    if settings.topology == "check":
+        check(transport, wanted)
+        return
+    with Management(settings) as management:
+        # First the policies: a queue must not take a message before it knows where its dead letters go.
+        management.apply_policies(wanted.policies)
+    transport.declare(wanted).result(_ANSWER_SECONDS)
+    logger.info("the broker has what Warren needs", extra={"event": "topology_applied"})
+
+
+def check(transport: AmqpTransport, wanted: topology.Topology) -> None:
+    """Look for every exchange and queue, without the right to make any. Bindings and policies cannot be seen this way.
+
+    Raises:
+        TopologyError: Names all that is missing.
+    """
+    missing = []
+    things: tuple[topology.Exchange | topology.Queue, ...] = (*wanted.exchanges, *wanted.queues)
+    for thing in things:
+        try:
+            transport.look(thing).result(_ANSWER_SECONDS)
+        except TopologyError as error:
+            missing.append(f"{thing.name} ({error})")
+    if missing:
+        raise TopologyError(
+            f"the broker lacks {len(missing)} exchanges or queues: {'; '.join(missing)}; have the operator apply the "
+            "topology, or set WARREN_AMQP_TOPOLOGY=apply with a user that may configure"
+        )

@@ -1,0 +1,214 @@
+"""The client for asyncio: the same as `Client`, with every method a coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from random import Random
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx
+
+from warren.client import connection, patience, wire
+from warren.client.patience import Patience
+from warren.client.request import JobRequest, SubmitOptions
+from warren.client.views import DeadLetterView, Health, JobPage, JobView, QueueView, TaskView, TokenView
+from warren.client.wire import Answer, Request
+from warren.errors import RequestFailed
+from warren.task import Task
+
+
+class AsyncClient:
+    """Talks to a Warren server from one event loop; an asynchronous context manager.
+
+    Every method raises `RequestFailed` when the server refuses or does not answer (status 0).
+
+    Args:
+        url: Base URL of the server; `WARREN_URL` unless given.
+        token: Bearer token; `WARREN_TOKEN` unless given.
+        limits: How long to wait and to try again.
+        transport: An httpx transport, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        limits: Patience | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._limits = limits or Patience()
+        self._rng = Random()
+        target = connection.target(url, token)
+        self.url = target.url
+        self._http = httpx.AsyncClient(
+            base_url=target.url, headers=target.headers, trust_env=target.trust_env, transport=transport
+        )
+
+    async def submit(
+        self,
+        task: Task[..., Any] | str,
+        arguments: Mapping[str, Any] | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> JobView:
+        """Submit a job; when this returns, the job is safe with the broker.
+
+        A refusal that says the job was certainly not accepted is tried again for a while.
+
+        Args:
+            task: The task, whose signature is then checked here already, or its name.
+            arguments: Its arguments by name.
+            **options: See `SubmitOptions`.
+
+        Raises:
+            InvalidArguments: The arguments do not fit the task, or are not JSON.
+            RequestFailed: The server refused. `kind` is `outcome-unknown`, or `no-answer`, when the job may have been
+                accepted nevertheless.
+        """
+        job = JobRequest(task=task, arguments=arguments or {}, **options)
+        return wire.read_job(await self._submit(wire.submit(job), keyed=job.idempotency_key is not None))
+
+    async def submit_many(self, jobs: Iterable[JobRequest]) -> list[JobView | RequestFailed]:
+        """Submit many jobs, up to 1000 in a request.
+
+        Returns:
+            For each job in order what became of it: the job, or why it was refused.
+        """
+        rest: Iterator[JobRequest] = iter(jobs)
+        results: list[JobView | RequestFailed] = []
+        while batch := list(islice(rest, wire.MAX_BATCH)):
+            results += wire.read_batch(await self._submit(wire.submit_many(batch), keyed=False))
+        return results
+
+    async def job(self, job_id: str, wait_seconds: float = 0) -> JobView:
+        """Ask for a job.
+
+        Args:
+            job_id: Its id.
+            wait_seconds: How long the server may wait for the job to become final before it answers.
+        """
+        return wire.read_job(await self._send(wire.job(job_id, wait_seconds)))
+
+    async def jobs(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        task: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Ask for a page of the jobs that match, newest first; pass its `cursor` for the next."""
+        return wire.read_jobs(
+            await self._send(wire.jobs(state=state, queue=queue, task=task, limit=limit, cursor=cursor))
+        )
+
+    async def wait(self, job: JobView | str, timeout_seconds: float = 300.0) -> JobView:
+        """Wait until a job is final, through restarts of the server.
+
+        Args:
+            job: The job or its id.
+            timeout_seconds: How long at most.
+
+        Raises:
+            RequestFailed: Of kind `wait-timeout` when the time is up; or the job is unknown.
+        """
+        job_id = job.id if isinstance(job, JobView) else job
+        deadline = time.monotonic() + timeout_seconds
+        last: JobView | None = None
+        while (remaining := deadline - time.monotonic()) > 0:
+            asked = min(remaining, wire.LONG_POLL_SECONDS)
+            began = time.monotonic()
+            try:
+                last = await self.job(job_id, wait_seconds=asked)
+                if last.final:
+                    return last
+                pause = patience.poll_pause(asked_seconds=asked, took_seconds=time.monotonic() - began)
+            except RequestFailed as failure:
+                again = patience.poll_again(failure, job=job, rng=self._rng)
+                if again is None:
+                    raise
+                pause = again
+            await asyncio.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+        raise patience.still_waiting(job_id, last, timeout_seconds)
+
+    async def queues(self) -> list[QueueView]:
+        """Ask for all queues and how deep they are."""
+        return wire.read_queues(await self._send(wire.QUEUES))
+
+    async def queue(self, name: str) -> QueueView:
+        """Ask for one queue."""
+        return wire.read_queue(await self._send(wire.queue(name)))
+
+    async def tasks(self) -> list[TaskView]:
+        """Ask for the tasks the server takes jobs for, with the schemas of their arguments."""
+        return wire.read_tasks(await self._send(wire.TASKS))
+
+    async def dead_letters(self, *, limit: int | None = None, cursor: str | None = None) -> list[DeadLetterView]:
+        """Ask for the jobs that ran out of attempts, newest first."""
+        return wire.read_dead_letters(await self._send(wire.dead_letters(limit, cursor)))
+
+    async def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
+        """Make a token; its secret is in this answer only."""
+        return wire.read_token(await self._send(wire.create_token(scopes, name, expires_in)))
+
+    async def tokens(self) -> list[TokenView]:
+        """Ask for the tokens there are, without their secrets."""
+        return wire.read_tokens(await self._send(wire.TOKENS))
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Revoke a token."""
+        wire.read(await self._send(wire.revoke_token(token_id)))
+
+    async def health(self) -> Health:
+        """Ask whether the server takes jobs now; unready is an answer, not an error."""
+        return wire.read_health(await self._send(wire.READY))
+
+    async def close(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _submit(self, request: Request, *, keyed: bool) -> Answer:
+        deadline = time.monotonic() + self._limits.submit_seconds
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer = await self._send(request)
+                wire.read(answer)
+            except RequestFailed as failure:
+                remaining = deadline - time.monotonic()
+                pause = patience.submit_again(
+                    failure, tries=tries, remaining_seconds=remaining, keyed=keyed, rng=self._rng
+                )
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return answer
+
+    async def _send(self, request: Request) -> Answer:
+        try:
+            answer = await self._http.request(
+                request.method,
+                request.path,
+                params=dict(request.params),
+                content=request.content,
+                headers=request.all_headers,
+                timeout=self._limits.answer_seconds + request.extra_seconds,
+            )
+        except httpx.RequestError as error:
+            raise connection.failure(self.url, error) from error
+        return Answer(status=answer.status_code, headers=answer.headers, content=answer.content)

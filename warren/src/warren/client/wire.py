@@ -1,0 +1,272 @@
+"""Requests as values and answers read: everything about the server's HTTP interface but the sending."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from warren import __version__
+from warren.client import views
+from warren.client.request import JobRequest, document
+from warren.client.views import DeadLetterView, Health, JobPage, JobView, QueueView, TaskView, TokenView
+from warren.errors import Problem, RequestFailed
+
+T = TypeVar("T")
+
+USER_AGENT: Final = f"warren-python/{__version__}"
+MAX_BATCH: Final = 1000
+"""Jobs the server takes in one batch."""
+LONG_POLL_SECONDS: Final = 20.0
+"""Longest single wait asked of the server; proxies commonly cut requests at 30 s or 60 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        method: HTTP method.
+        path: Path under the server's base URL.
+        params: Query parameters.
+        body: JSON document to send, or None.
+        headers: Headers beyond those of every request.
+        extra_seconds: How long the server may take over what is usual, because it was asked to wait.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra_seconds: float = 0.0
+
+    @property
+    def content(self) -> bytes | None:
+        """The body as sent."""
+        return None if self.body is None else json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """The headers as sent."""
+        kind = {} if self.body is None else {"content-type": "application/json"}
+        return {**kind, **self.headers}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One HTTP answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: Headers, names in lower case.
+        content: Body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+def submit(job: JobRequest) -> Request:
+    """Build the request that submits a job."""
+    key = {} if job.idempotency_key is None else {"idempotency-key": job.idempotency_key}
+    return Request(method="POST", path="/v1/jobs", body=document(job), headers=key)
+
+
+def submit_many(jobs: Sequence[JobRequest]) -> Request:
+    """Build the request that submits up to `MAX_BATCH` jobs.
+
+    Raises:
+        ValueError: A job has an idempotency key, which the batch route does not take.
+    """
+    if any(job.idempotency_key is not None for job in jobs):
+        raise ValueError("idempotency_key is for single submits; the batch route does not take it")
+    return Request(method="POST", path="/v1/jobs/batch", body={"jobs": [document(job) for job in jobs]})
+
+
+def job(job_id: str, wait_seconds: float = 0) -> Request:
+    """Build the request for a job, answered at once or when it is final or the wait is over."""
+    params = {"wait": f"{wait_seconds:g}"} if wait_seconds > 0 else {}
+    return Request(method="GET", path=f"/v1/jobs/{_word(job_id)}", params=params, extra_seconds=wait_seconds)
+
+
+def jobs(
+    *,
+    state: str | None = None,
+    queue: str | None = None,
+    task: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Request:
+    """Build the request for a page of jobs."""
+    filters = {"state": state, "queue": queue, "task": task, "limit": limit, "cursor": cursor}
+    return Request(method="GET", path="/v1/jobs", params=_given(filters))
+
+
+def queue(name: str) -> Request:
+    """Build the request for one queue."""
+    return Request(method="GET", path=f"/v1/queues/{_word(name)}")
+
+
+def dead_letters(limit: int | None = None, cursor: str | None = None) -> Request:
+    """Build the request for the dead letters."""
+    return Request(method="GET", path="/v1/dead-letters", params=_given({"limit": limit, "cursor": cursor}))
+
+
+def create_token(scopes: Sequence[str], name: str, expires_in: float | None) -> Request:
+    """Build the request that makes a token."""
+    body = {"scopes": list(scopes), "name": name, "expires_in": expires_in}
+    return Request(method="POST", path="/v1/tokens", body={key: value for key, value in body.items() if value})
+
+
+def revoke_token(token_id: str) -> Request:
+    """Build the request that revokes a token."""
+    return Request(method="DELETE", path=f"/v1/tokens/{_word(token_id)}")
+
+
+QUEUES: Final = Request(method="GET", path="/v1/queues")
+TASKS: Final = Request(method="GET", path="/v1/tasks")
+TOKENS: Final = Request(method="GET", path="/v1/tokens")
+READY: Final = Request(method="GET", path="/readyz")
+
+
+def read(answer: Answer) -> Any:
+    """Read an answer's JSON document.
+
+    Raises:
+        RequestFailed: The answer is a problem, or no JSON.
+    """
+    if not 200 <= answer.status < 300:
+        raise _failure(answer)
+    if not answer.content:
+        return None
+    try:
+        return json.loads(answer.content)
+    except ValueError as error:
+        raise _not_ours(answer.status, "it is not JSON") from error
+
+
+def read_job(answer: Answer) -> JobView:
+    """Read an answer that is a job."""
+    return _understood(answer, views.read_job)
+
+
+def read_jobs(answer: Answer) -> JobPage:
+    """Read an answer that is a page of jobs."""
+    return _understood(answer, views.read_page)
+
+
+def read_batch(answer: Answer) -> list[JobView | RequestFailed]:
+    """Read the results of a batch, in the order of its jobs."""
+    return _understood(answer, lambda found: [_batch_item(item) for item in found["jobs"]])
+
+
+def read_queue(answer: Answer) -> QueueView:
+    """Read an answer that is a queue."""
+    return _understood(answer, views.read_queue)
+
+
+def read_queues(answer: Answer) -> list[QueueView]:
+    """Read an answer that lists queues."""
+    return _understood(answer, lambda found: [views.read_queue(item) for item in found["queues"]])
+
+
+def read_tasks(answer: Answer) -> list[TaskView]:
+    """Read an answer that lists tasks."""
+    return _understood(answer, lambda found: [views.read_task(item) for item in found["tasks"]])
+
+
+def read_dead_letters(answer: Answer) -> list[DeadLetterView]:
+    """Read an answer that lists dead letters."""
+    return _understood(answer, lambda found: [views.read_dead_letter(item) for item in found["dead_letters"]])
+
+
+def read_token(answer: Answer) -> TokenView:
+    """Read an answer that is a token."""
+    return _understood(answer, views.read_token)
+
+
+def read_tokens(answer: Answer) -> list[TokenView]:
+    """Read an answer that lists tokens."""
+    return _understood(answer, lambda found: [views.read_token(item) for item in found["tokens"]])
+
+
+def read_health(answer: Answer) -> Health:
+    """Read the answer of the readiness route; unready is an answer here, not a failure."""
+    if answer.status not in (200, 503):
+        raise _failure(answer)
+    try:
+        found = json.loads(answer.content)
+    except ValueError:
+        found = {}
+    return Health(ready=answer.status == 200, checks=found if isinstance(found, dict) else {})
+
+
+def no_answer(url: str, error: Exception, *, connected: bool) -> RequestFailed:
+    """Say that no answer came.
+
+    Args:
+        url: Base URL of the server.
+        error: What happened.
+        connected: Whether the request may have reached the server.
+    """
+    reason = str(error) or type(error).__name__
+    if connected:
+        return RequestFailed(0, "no-answer", f"the connection to {url} ended before an answer came: {reason}")
+    return RequestFailed(0, "unreachable", f"no server answers at {url}: {reason}; is it running, is WARREN_URL right?")
+
+
+def _understood(answer: Answer, reader: Callable[[Any], T]) -> T:
+    found = read(answer)
+    try:
+        return reader(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_ours(answer.status, f"{type(error).__name__}: {error}") from error
+
+
+def _batch_item(item: Mapping[str, Any]) -> JobView | RequestFailed:
+    if "id" in item and "state" in item:
+        return views.read_job(item)
+    return _problem(int(item.get("status") or 0), item.get("problem") or item, None)
+
+
+def _failure(answer: Answer) -> RequestFailed:
+    try:
+        found = json.loads(answer.content)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        found = {"type": f"http-{answer.status}", "detail": answer.content[:200].decode(errors="replace")}
+    return _problem(answer.status, found, _seconds(answer.headers.get("retry-after")))
+
+
+def _problem(status: int, found: Mapping[str, Any], retry_after_seconds: float | None) -> RequestFailed:
+    kind = str(found.get("type") or f"http-{status}").rsplit("/", 1)[-1]
+    detail = str(found.get("detail") or found.get("title") or "no detail given")
+    listed = found.get("problems")
+    problems = [_field(item) for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return RequestFailed(status, kind, detail, problems, retry_after_seconds)
+
+
+def _field(item: Mapping[str, Any]) -> Problem:
+    return Problem(field=str(item.get("field")), rule=str(item.get("rule")), message=str(item.get("message")))
+
+
+def _not_ours(status: int, why: str) -> RequestFailed:
+    return RequestFailed(status, "bad-answer", f"the answer is not Warren's: {why}; is WARREN_URL a Warren server?")
+
+
+def _seconds(text: str | None) -> float | None:
+    """Read Retry-After as seconds (RFC 9110, 10.2.3); its date form is not used by Warren and is ignored."""
+    return float(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def _given(params: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in params.items() if value is not None}
+
+
+def _word(text: str) -> str:
+    return quote(text, safe="") or "-"

@@ -1,0 +1,303 @@
+"""The worker: takes deliveries, gives them slots, settles what came of them, and drains."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import wait
+from random import Random
+from typing import Final
+
+from warren.events import State
+from warren.task import Registry
+from warren.topology import queue_name
+from warren.transport import Delivery, Subscription, Transport
+from warren_worker import settle
+from warren_worker.batch import Batcher
+from warren_worker.health import Pulse
+from warren_worker.intake import is_expired, receive
+from warren_worker.job import Job, Run
+from warren_worker.meters import Meters
+from warren_worker.outbox import Outbox
+from warren_worker.outcome import Outcome, Succeeded
+from warren_worker.pools import Pools
+from warren_worker.process import Children
+from warren_worker.progress import Throttle
+from warren_worker.settings import WorkerSettings, split
+from warren_worker.settle import Moment, Settlement
+from warren_worker.settler import Settler
+from warren_worker.timers import Timers
+
+logger = logging.getLogger(__name__)
+
+CONSUMER_TIMEOUT_SECONDS: Final = 300.0
+CONSUMER_MARGIN_SECONDS: Final = 120.0
+CANCEL_SECONDS: Final = 1.0
+"""How long a job may take to notice that it is cancelled at the end of a drain."""
+FLUSH_SECONDS: Final = 5.0
+REMEMBERED: Final = 10_000
+
+
+class Worker:
+    """Runs jobs from a transport.
+
+    Args:
+        transport: Started by the caller, and stopped by the caller after `drain`.
+        registry: The tasks this worker knows.
+        settings: How much at once, from which queues.
+        meters: What is counted.
+        modules: Modules that declare the tasks, for child processes.
+        clock: Seconds since the epoch, injected so tests can fix it.
+        rng: Source of jitter, likewise.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        registry: Registry,
+        settings: WorkerSettings,
+        meters: Meters,
+        *,
+        modules: str = "",
+        clock: Callable[[], float] = time.time,
+        rng: Random | None = None,
+    ) -> None:
+        self._transport = transport
+        self._registry = registry
+        self._settings = settings
+        self._meters = meters
+        self._clock = clock
+        self._rng = rng or Random()
+        self._name = settings.worker
+        self._timers = Timers()
+        self._outbox = Outbox(transport, self._timers, self._rng)
+        self._batcher = Batcher(self._timers, self._outbox)
+        self._settler = Settler(self._outbox, self._batcher)
+        self._pools = Pools(self._timers, Children(modules), self._ended)
+        self._changed = threading.Condition()
+        self._pending: deque[Run] = deque()
+        self._running: set[Run] = set()
+        self._unacked: OrderedDict[str, int] = OrderedDict()
+        self._draining = False
+        self._subscriptions: list[Subscription] = []
+        self.pulse = Pulse(transport, self._timers)
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues this worker works on."""
+        return split(self._settings.queues) or self._registry.queues()
+
+    def start(self) -> None:
+        """Begin to consume."""
+        self._timers.start()
+        self._meters.slots.set(self._settings.concurrency)
+        for queue in self.queues:
+            subscription = self._transport.consume(
+                queue_name(queue),
+                self._on_delivery,
+                prefetch=self._settings.held,
+                consumer_timeout_seconds=consumer_timeout_seconds(self._registry),
+            )
+            self._subscriptions.append(subscription)
+        self.pulse.watch(self._subscriptions)
+
+    def drain(self, seconds: float) -> bool:
+        """Take no more work, finish what runs, give back the rest, flush. Idempotent.
+
+        Args:
+            seconds: How long running jobs may go on.
+
+        Returns:
+            Whether every job that ran came to its end.
+        """
+        self._stop_intake()
+        with self._changed:
+            finished = self._changed.wait_for(lambda: not self._running, seconds)
+        if not finished:
+            self._give_up()
+        self._pools.stop()
+        if not self._settler.wait_settled(FLUSH_SECONDS) or not self._outbox.wait_empty(FLUSH_SECONDS):
+            logger.warning(
+                "not everything was confirmed before the exit; the broker hands those jobs out again",
+                extra={"event": "flush_incomplete"},
+            )
+        self._timers.stop()
+        return finished
+
+    def _stop_intake(self) -> None:
+        with self._changed:
+            self._draining = True
+            waiting = list(self._pending)
+            self._pending.clear()
+        self.pulse.drain()
+        self._meters.draining.set(1)
+        stopped = [subscription.stop() for subscription in self._subscriptions]
+        self._give_back(waiting)
+        wait(stopped, timeout=FLUSH_SECONDS)
+        logger.info(
+            "draining: %d jobs run on, %d were given back",
+            len(self._running),
+            len(waiting),
+            extra={"event": "drain_started", "running": len(self._running), "given_back": len(waiting)},
+        )
+
+    def _give_up(self) -> None:
+        """Cancel what still runs, and give back what does not end at once."""
+        with self._changed:
+            overdue = list(self._running)
+        for run in overdue:
+            run.cancel()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, CANCEL_SECONDS)
+            overdue = [run for run in self._running if run.claim()]
+        # Children die before their jobs go back, so that no job runs twice at a time.
+        self._pools.stop()
+        self._give_back(overdue)
+        logger.warning(
+            "%d jobs were still running when the drain's time was up; they were given back",
+            len(overdue),
+            extra={"event": "drain_overdue", "jobs": [run.job.envelope.id for run in overdue]},
+        )
+
+    def _give_back(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            self._settler.carry_out(run.delivery, settle.give_back(run.job, self._moment(run)))
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        if delivery.redelivered:
+            self._meters.redelivered(delivery.queue)
+        decided = receive(delivery, self._registry, self._moment())
+        if isinstance(decided, Settlement):
+            self._settle_at_once(delivery, decided)
+        elif self._is_done(delivery, decided):
+            delivery.ack()
+        else:
+            self._admit(Run(job=decided, delivery=delivery))
+
+    def _admit(self, run: Run) -> None:
+        with self._changed:
+            draining = self._draining
+            if not draining:
+                self._pending.append(run)
+        if draining:
+            self._give_back([run])
+        else:
+            self._fill()
+
+    def _is_done(self, delivery: Delivery, job: Job) -> bool:
+        """Whether this message's work was done here and only the ack did not get through."""
+        with self._changed:
+            return delivery.redelivered and self._unacked.pop(job.envelope.id, 0) >= job.envelope.attempt
+
+    def _settle_at_once(self, delivery: Delivery, settlement: Settlement) -> None:
+        logger.info(
+            "a message from %s was settled unrun: %s",
+            delivery.queue,
+            settlement.outcome,
+            extra={"event": "job_not_run", "outcome": settlement.outcome, "job": delivery.message.message_id},
+        )
+        self._meters.ended(delivery.queue, delivery.message.type or "", settlement.outcome)
+        self._settler.carry_out(delivery, settlement)
+
+    def _fill(self) -> None:
+        """Start waiting jobs while there are free slots."""
+        while True:
+            with self._changed:
+                if not self._pending or len(self._running) >= self._settings.concurrency:
+                    return
+                run = self._pending.popleft()
+                self._running.add(run)
+                self._meters.running.set(len(self._running))
+            self._begin(run)
+
+    def _begin(self, run: Run) -> None:
+        if is_expired(run.job.envelope, self._now_ms()):
+            run.claim()
+            self._settle_at_once(run.delivery, settle.expired(run.job.envelope, run.job.attempt, self._moment(run)))
+            self._leave(run)
+            return
+        run.started_ms = self._now_ms()
+        run.throttle = Throttle(self._timers, self._tell_running)
+        self._meters.started(run)
+        self._tell_running(run)
+        self._pools.start(run)
+
+    def _tell_running(self, run: Run) -> None:
+        self._batcher.tell([settle.event(run.job, State.RUNNING, self._moment(run))])
+
+    def _ended(self, run: Run, outcome: Outcome) -> None:
+        try:
+            if run.throttle is not None:
+                run.throttle.close()
+            if run.claim():
+                self._settle(run, outcome)
+        finally:
+            self._leave(run)
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        settlement = settle.settle(outcome, run.job, self._moment(run), self._rng)
+        seconds = (self._now_ms() - run.started_ms) / 1000
+        self._meters.ended(run.delivery.queue, run.job.task.name, settlement.outcome, seconds)
+        _log_end(run.job, outcome, settlement)
+        if isinstance(outcome, Succeeded) and not run.delivery.alive:
+            self._remember(run.job)
+        self._settler.carry_out(
+            run.delivery, settlement, otherwise=lambda: settle.unroutable(run.job, self._moment(run))
+        )
+
+    def _remember(self, job: Job) -> None:
+        with self._changed:
+            self._unacked[job.envelope.id] = job.envelope.attempt
+            while len(self._unacked) > REMEMBERED:
+                self._unacked.popitem(last=False)
+
+    def _leave(self, run: Run) -> None:
+        with self._changed:
+            self._running.discard(run)
+            self._meters.running.set(len(self._running))
+            self._changed.notify_all()
+        self._fill()
+
+    def _moment(self, run: Run | None = None) -> Moment:
+        if run is None:
+            return Moment(worker=self._name, now_ms=self._now_ms())
+        return Moment(
+            worker=self._name,
+            now_ms=self._now_ms(),
+            started_ms=run.started_ms or None,
+            state=run.state,
+            progress=run.progress,
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def consumer_timeout_seconds(registry: Registry) -> float:
+    """Say how long the broker lets a delivery be: above any attempt, so that it only strikes when the worker hangs.
+
+    A prefetched job may wait for one whole attempt before its own; and any task may be submitted to any queue.
+    """
+    longest = max((task.timeout_seconds for task in registry), default=0.0)
+    return max(CONSUMER_TIMEOUT_SECONDS, 2 * longest + CONSUMER_MARGIN_SECONDS)
+
+
+def _log_end(job: Job, outcome: Outcome, settlement: Settlement) -> None:
+    fields = {
+        "event": "job_ended",
+        "job": job.envelope.id,
+        "task": job.task.name,
+        "attempt": job.attempt,
+        "outcome": settlement.outcome,
+    }
+    if isinstance(outcome, Succeeded):
+        level = logging.DEBUG if outcome.note is None else logging.WARNING
+        logger.log(level, "job succeeded%s", f"; {outcome.note}" if outcome.note else "", extra=fields)
+        return
+    then = "it is tried again" if settlement.again else "it is a dead letter"
+    logger.warning(
+        "job %s: %s: %s; %s", settlement.outcome, outcome.error.type, outcome.error.message, then, extra=fields
+    )

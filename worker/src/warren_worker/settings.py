@@ -1,0 +1,72 @@
+"""Settings of the worker."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from warren.envelope import QUEUE_NAME
+from warren.settings import Settings
+from warren_worker.probes import read_address
+
+
+class WorkerSettings(Settings):
+    """How much a worker does at once, and for which queues."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_WORKER_")
+
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Attempts that run at once, in threads, coroutines and child processes together. Default 10."""
+    prefetch: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Jobs held at a time, running ones included, per queue. Default 0: concurrency and a quarter more, so that no slot
+    waits for the broker and few jobs wait behind a long one."""
+    queues: str = ""
+    """Queues to work on, separated by commas. Default: the queues of the known tasks."""
+    name: str = ""
+    """Name of this worker in events, dead letters and logs. Default: host name and process id."""
+
+    @field_validator("queues")
+    @classmethod
+    def _queues_are_names(cls, value: str) -> str:
+        for name in split(value):
+            if not QUEUE_NAME.fullmatch(name):
+                raise ValueError(f"queue {name!r:.100} must match {QUEUE_NAME.pattern}")
+        return value
+
+    @property
+    def held(self) -> int:
+        """Jobs held at a time per queue, with the default worked out."""
+        return self.prefetch or self.concurrency + math.ceil(self.concurrency / 4)
+
+    @property
+    def worker(self) -> str:
+        """Name of this worker, with the default worked out."""
+        return self.name or f"{socket.gethostname()}-{os.getpid()}"
+
+
+class LifeSettings(Settings):
+    """How a worker ends, and where it tells how it is."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_")
+
+    drain_seconds: Annotated[float, Field(ge=0, le=86400)] = 30.0
+    """How long running jobs may go on after SIGTERM before they are given back. Default 30 s; on Kubernetes stay ten
+    seconds below `terminationGracePeriodSeconds`."""
+    probe_bind: str = "127.0.0.1:0"
+    """`host:port` of `/healthz`, `/readyz` and `/metrics`; port 0 takes a free one. Default `127.0.0.1:0`."""
+
+    @field_validator("probe_bind")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        read_address(value)
+        return value
+
+
+def split(names: str) -> list[str]:
+    """Return the parts of a comma-separated list, without blanks."""
+    return [part for part in (piece.strip() for piece in names.split(",")) if part]

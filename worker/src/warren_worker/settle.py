@@ -1,0 +1,293 @@
+"""What follows an attempt: pure decisions from an outcome to what is published, told and settled.
+
+The order is always: publish what follows (confirmed), then settle the delivery. Never the other way round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, Final, Literal
+
+from warren.envelope import JOB_ID, TASK_NAME, Envelope, HeaderValue, Message, encode
+from warren.errors import Discard, EnvelopeError, RetryAfter, WarrenError
+from warren.events import ErrorInfo, Event, State
+from warren.retry import Again, Dead, Failure, next_step
+from warren.topology import route
+from warren.transport import Publication, job_publication
+from warren_worker.dead import DeadOutcome, Death, dead_letter
+from warren_worker.job import Job
+from warren_worker.outcome import (
+    Crashed,
+    Discarded,
+    Failed,
+    Invalid,
+    Outcome,
+    RetryAsked,
+    Succeeded,
+    TimedOut,
+    Unsuccessful,
+    describe,
+)
+
+PARK_SECONDS: Final = (32, 64, 128, 256, 288)
+"""About 30 s doubling to about 5 min, in numbers with one or two set bits: each bit is one hop on the ladder."""
+PARK_LIMIT_MS: Final = 24 * 3600 * 1000
+
+_WORDS: Final[dict[type[Unsuccessful], DeadOutcome]] = {
+    Failed: "failed",
+    RetryAsked: "failed",
+    Discarded: "discarded",
+    Invalid: "invalid",
+    TimedOut: "timeout",
+    Crashed: "crashed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What to do about a delivery.
+
+    Attributes:
+        outcome: One word for the metrics.
+        publications: Messages that must be with the broker before the delivery is settled.
+        again: Whether they put the job itself back in a queue: not needed when the broker hands the delivery out again
+            anyway, because the connection that brought it is gone.
+        events: What the store is told; those of a final state must be confirmed before the delivery is settled.
+        final: How the delivery is settled.
+    """
+
+    outcome: str
+    publications: tuple[Publication, ...] = ()
+    again: bool = False
+    events: tuple[Event, ...] = ()
+    final: Literal["ack", "nack"] = "ack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When and where an attempt ended.
+
+    Attributes:
+        worker: Name of the worker.
+        now_ms: The time, milliseconds since the epoch.
+        started_ms: When the attempt's code began, None if it did not.
+        state: The newest checkpoint, or None.
+        progress: The last progress told, fraction and message, or None.
+    """
+
+    worker: str
+    now_ms: int
+    started_ms: int | None = None
+    state: str | None = None
+    progress: tuple[float, str | None] | None = None
+
+
+def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
+    """Decide what follows an attempt.
+
+    Args:
+        outcome: How it ended.
+        job: What ran.
+        at: When and where.
+        rng: Source of the back-off's jitter.
+    """
+    if isinstance(outcome, Succeeded):
+        told = event(
+            job, State.SUCCEEDED, at, outcome="succeeded", result=outcome.result, progress_message=outcome.note
+        )
+        return Settlement(outcome="succeeded", events=(told,))
+    word = _WORDS[type(outcome)]
+    step = _next(outcome, job, rng)
+    envelope = job.envelope if at.state is None else job.envelope.evolve(state=at.state)
+    if isinstance(step, Dead):
+        return Settlement(
+            outcome=word,
+            publications=(_dead(envelope, job.attempt, step.reason, word, outcome.error, at),),
+        )
+    following = envelope.evolve(attempt=job.attempt + 1, parked_ms=None, parked_count=0)
+    due_ms = at.now_ms + step.delay_seconds * 1000
+    return Settlement(
+        outcome=word,
+        publications=(job_publication(following, step.delay_seconds),),
+        again=True,
+        events=(event(job, State.RETRYING, at, outcome=word, error=outcome.error, retry_at_ms=due_ms),),
+    )
+
+
+def give_back(job: Job, at: Moment) -> Settlement:
+    """Decide how a job is handed back by a worker that drains.
+
+    A `nack` puts it in front of its queue and costs nothing on RabbitMQ 4.3; older brokers count it. So where that
+    would be the last attempt, and where there is a checkpoint to carry, the job is published anew, its attempt as it was.
+    """
+    if at.state is None and job.attempt < job.max_attempts:
+        return Settlement(outcome="given-back", final="nack")
+    envelope = job.envelope.evolve(attempt=job.attempt, state=at.state or job.envelope.state)
+    return Settlement(outcome="given-back", publications=(job_publication(envelope),), again=True)
+
+
+def lost(job: Job, at: Moment) -> Settlement:
+    """Settle a job whose attempts all ended with the worker that ran them."""
+    count = job.attempt - 1
+    error = ErrorInfo(
+        type="warren_worker.Lost",
+        message=f"lost its worker {job.attempt - job.envelope.attempt} times in a row, each time before an outcome",
+    )
+    reason = f"no attempt left: {count} of {job.max_attempts} used, the last ones by workers that were lost"
+    return Settlement(outcome="lost", publications=(_dead(job.envelope, count, reason, "lost", error, at),))
+
+
+def expired(envelope: Envelope, attempt: int, at: Moment) -> Settlement:
+    """Settle a job that is no longer worth starting."""
+    told = _event(envelope, State.EXPIRED, attempt, at, outcome="expired")
+    return Settlement(outcome="expired", events=(told,))
+
+
+def park(envelope: Envelope, attempt: int, why: WarrenError, at: Moment) -> Settlement:
+    """Set a job aside whose task no running worker of this kind knows yet; it burns no attempt."""
+    since_ms = envelope.parked_ms or at.now_ms
+    if at.now_ms - since_ms >= PARK_LIMIT_MS:
+        reason = "parked for 24 h: no worker of this queue knows the task"
+        return Settlement(
+            outcome="invalid",
+            publications=(_dead(envelope, attempt, reason, "invalid", describe(why), at),),
+        )
+    delay_seconds = _park_seconds(envelope.parked_count)
+    parked = envelope.evolve(attempt=attempt, parked_ms=since_ms, parked_count=envelope.parked_count + 1)
+    due_ms = at.now_ms + delay_seconds * 1000
+    told = _event(envelope, State.PARKED, attempt, at, retry_at_ms=due_ms, error=describe(why))
+    return Settlement(
+        outcome="parked", publications=(job_publication(parked, delay_seconds),), again=True, events=(told,)
+    )
+
+
+def park_newer(message: Message, queue: str, why: EnvelopeError, at: Moment) -> Settlement:
+    """Set a message of a newer version aside, as it is, until a worker comes that reads it.
+
+    Args:
+        message: The message, not decoded.
+        queue: The queue it came from, where it goes back to.
+        why: What the decoder said.
+        at: When and where.
+    """
+    count = _header_int(message, "warren-parked-count")
+    since_ms = _header_int(message, "warren-parked-ms") or at.now_ms
+    if at.now_ms - since_ms >= PARK_LIMIT_MS:
+        return undecodable(message, why, at)
+    delay_seconds = _park_seconds(count)
+    headers: dict[str, HeaderValue] = {
+        **{name: value for name, value in message.headers.items() if not name.startswith("x-")},
+        "warren-parked-ms": since_ms,
+        "warren-parked-count": count + 1,
+    }
+    exchange, routing_key = route(queue, delay_seconds)
+    again = Publication(
+        exchange=exchange, routing_key=routing_key, message=replace(message, headers=headers, user_id=None)
+    )
+    return Settlement(
+        outcome="parked",
+        publications=(again,),
+        again=True,
+        events=_newer_events(message, queue, why, at, at.now_ms + delay_seconds * 1000),
+    )
+
+
+def undecodable(message: Message, why: EnvelopeError, at: Moment) -> Settlement:
+    """Settle a message that is no job: kept whole among the dead letters."""
+    death = Death(
+        reason=f"not a Warren job: {why}",
+        outcome="undecodable",
+        error=describe(why),
+        worker=at.worker,
+        dead_ms=at.now_ms,
+        attempt=1,
+    )
+    return Settlement(outcome="undecodable", publications=(dead_letter(message, death),))
+
+
+def unroutable(job: Job, at: Moment) -> Settlement:
+    """Settle a failed job whose next attempt no queue takes: it names a queue that is not there."""
+    error = ErrorInfo(type="warren.errors.Unroutable", message=f"queue {job.envelope.queue!r} is not on the broker")
+    reason = f"cannot be retried: {error.message}"
+    return Settlement(outcome="failed", publications=(_dead(job.envelope, job.attempt, reason, "failed", error, at),))
+
+
+def event(job: Job, state: State, at: Moment, **fields: Any) -> Event:
+    """Tell the store something about a job."""
+    fraction, message = at.progress or (None, None)
+    progress = {"progress": fraction, "progress_message": message}
+    told = {name: value for name, value in fields.items() if value is not None}
+    return _event(
+        job.envelope,
+        state,
+        job.attempt,
+        at,
+        max_attempts=job.max_attempts,
+        redelivered=job.redelivered,
+        **{**progress, **told},
+    )
+
+
+def _next(outcome: Unsuccessful, job: Job, rng: Random) -> Again | Dead:
+    if isinstance(outcome, Invalid):
+        return Dead(reason=outcome.error.message)
+    failure: WarrenError
+    match outcome:
+        case Discarded():
+            failure = Discard(outcome.error.message)
+        case RetryAsked():
+            failure = RetryAfter(outcome.seconds, outcome.error.message)
+        case _:
+            failure = WarrenError(outcome.error.message)
+    return next_step(Failure(error=failure), job.envelope, job.attempt, job.task.retry, rng)
+
+
+def _dead(
+    envelope: Envelope, attempt: int, reason: str, word: DeadOutcome, error: ErrorInfo, at: Moment
+) -> Publication:
+    death = Death(
+        reason=reason,
+        outcome=word,
+        error=error,
+        worker=at.worker,
+        dead_ms=at.now_ms,
+        attempt=attempt,
+        started_ms=at.started_ms,
+    )
+    return dead_letter(encode(envelope), death)
+
+
+def _event(envelope: Envelope, state: State, attempt: int, at: Moment, **fields: Any) -> Event:
+    return Event(
+        job=envelope.id,
+        state=state,
+        attempt=attempt,
+        at_ms=at.now_ms,
+        task=envelope.task,
+        queue=envelope.queue,
+        enqueued_ms=envelope.enqueued_ms,
+        worker=at.worker,
+        started_ms=at.started_ms,
+        tenant=envelope.tenant,
+        **fields,
+    )
+
+
+def _newer_events(message: Message, queue: str, why: EnvelopeError, at: Moment, due_ms: int) -> tuple[Event, ...]:
+    """Tell of a parked message of a newer version, as far as its id and task can be read."""
+    job, task = message.message_id or "", message.type or ""
+    if not JOB_ID.fullmatch(job) or not TASK_NAME.fullmatch(task):
+        return ()
+    envelope = Envelope(id=job, task=task, queue=queue, enqueued_ms=max(_header_int(message, "warren-enqueued-ms"), 0))
+    attempt = max(_header_int(message, "warren-attempt"), 1)
+    return (_event(envelope, State.PARKED, attempt, at, retry_at_ms=due_ms, error=describe(why)),)
+
+
+def _park_seconds(count: int) -> int:
+    return PARK_SECONDS[min(max(count, 0), len(PARK_SECONDS) - 1)]
+
+
+def _header_int(message: Message, name: str) -> int:
+    value = message.headers.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

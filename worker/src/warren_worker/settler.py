@@ -1,0 +1,103 @@
+"""Carries settlements out: publish, wait for the confirms, and only then tell the broker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from warren.transport import Delivery
+from warren_worker.batch import Batcher
+from warren_worker.outbox import Outbox
+from warren_worker.settle import Settlement
+
+logger = logging.getLogger(__name__)
+
+GIVEN_BACK = Settlement(outcome="given-back", final="nack")
+
+
+class Settler:
+    """Does what a settlement says.
+
+    Args:
+        outbox: Brings messages to the broker for certain.
+        batcher: Brings events to the store for certain.
+    """
+
+    def __init__(self, outbox: Outbox, batcher: Batcher) -> None:
+        self._outbox = outbox
+        self._batcher = batcher
+        self._changed = threading.Condition()
+        self._open = 0
+
+    def carry_out(
+        self,
+        delivery: Delivery,
+        settlement: Settlement,
+        otherwise: Callable[[], Settlement] = lambda: GIVEN_BACK,
+    ) -> None:
+        """Begin to settle a delivery, and return at once.
+
+        Args:
+            delivery: What is settled.
+            settlement: How.
+            otherwise: How instead, when the job's own queue is not on the broker.
+        """
+        with self._changed:
+            self._open += 1
+        # A job whose connection is gone is handed out again by the broker: publishing it as well would make it two.
+        needed = delivery.alive or not settlement.again
+        waits = [self._outbox.send(publication) for publication in settlement.publications if needed]
+        if settlement.events:
+            told = self._batcher.tell(settlement.events)
+            if any(event.state.final for event in settlement.events):
+                waits.append(told)
+        _when_all(waits, lambda error: self._finish(delivery, settlement, otherwise, error))
+
+    def wait_settled(self, timeout_seconds: float) -> bool:
+        """Wait until every settlement is carried out; False when the time is up."""
+        self._batcher.flush()
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, timeout_seconds)
+
+    def _finish(
+        self,
+        delivery: Delivery,
+        settlement: Settlement,
+        otherwise: Callable[[], Settlement],
+        error: BaseException | None,
+    ) -> None:
+        try:
+            if error is not None:
+                logger.error("a job cannot go back to its queue: %s", error, extra={"event": "retry_unroutable"})
+                self.carry_out(delivery, otherwise())
+            elif settlement.final == "ack":
+                delivery.ack()
+            else:
+                delivery.nack()
+        finally:
+            with self._changed:
+                self._open -= 1
+                self._changed.notify_all()
+
+
+def _when_all(futures: Sequence[Future[None]], call: Callable[[BaseException | None], None]) -> None:
+    """Call once when all futures are done, with the first error among them."""
+    if not futures:
+        call(None)
+        return
+    lock = threading.Lock()
+    left = len(futures)
+
+    def one_done(_future: Future[None]) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = not left
+        if last:
+            errors = (future.exception() for future in futures)
+            call(next((error for error in errors if error is not None), None))
+
+    for future in futures:
+        future.add_done_callback(one_done)

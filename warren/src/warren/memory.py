@@ -121,6 +121,8 @@ class MemoryTransport:
     ) -> _MemorySubscription:
         subscription = _MemorySubscription(self, queue, on_delivery, prefetch)
         with self._changed:
+            if self._thread is None:
+                raise Unavailable("the transport is not started; call start() first")
             subscription.backlog.extend(self._broker.log(queue))
             self._subscriptions.append(subscription)
             self._changed.notify_all()

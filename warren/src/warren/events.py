@@ -187,4 +187,5 @@ def _event(item: dict[str, Any]) -> Event:
 
 
 def _without_empty(packed: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in packed.items() if value not in (None, "", False)}
+    # By identity: 0 equals False, and an attempt, a time or a progress of 0 says something.
+    return {name: value for name, value in packed.items() if value is not None and value is not False and value != ""}

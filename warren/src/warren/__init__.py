@@ -7,6 +7,8 @@ the broker). Names are loaded on first use, so that importing this package stays
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,3 +66,19 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """This package, where `task` is the decorator even after its module of the same name was imported.
+
+    The import system sets every imported submodule as an attribute of its package, so that `from warren import task`
+    would otherwise give the module to whoever comes second.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "task" and isinstance(value, ModuleType):
+            value = value.task
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

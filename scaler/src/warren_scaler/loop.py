@@ -1,0 +1,94 @@
+"""The control loop: look at the queues, decide, act; again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from warren.lifecycle import StopSignal
+from warren.metrics import counter, gauge
+from warren_scaler.decision import Step, Wish, Work, decide, recent, wish
+from warren_scaler.fleet import Fleet
+from warren_scaler.settings import ScalerSettings
+
+logger = logging.getLogger(__name__)
+
+_STUCK_INTERVALS: Final = 30
+
+
+class Loop:
+    """Keeps a fleet at the size its work deserves.
+
+    Args:
+        fleet: The workers.
+        look: Returns what is in the queues, or None when that cannot be known now.
+        settings: Bounds and times.
+        clock: Seconds that never go back, injected so tests can set them.
+        registry: Where the metrics go.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        look: Callable[[], Work | None],
+        settings: ScalerSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
+        self._fleet = fleet
+        self._look = look
+        self._settings = settings
+        self._clock = clock
+        self._wishes: list[Wish] = []
+        self._last_step: float = clock()
+        self._workers = gauge("warren_scaler_workers", registry)
+        self._decisions = counter("warren_scaler_decisions_total", registry)
+
+    def step(self) -> Step:
+        """Look, decide and act once."""
+        work = self._look()
+        now = self._clock()
+        size = self._fleet.size()
+        self._wishes.append(wish(work, size, self._settings.bounds, now))
+        self._wishes = recent(self._wishes, now, self._settings.stable_seconds)
+        step = decide(self._wishes, work, size)
+        if step.grow:
+            self._fleet.grow(step.grow)
+        if step.drain:
+            self._fleet.drain(step.drain)
+        self._tell(step, work)
+        self._last_step = now
+        return step
+
+    def run(self, stop: StopSignal) -> None:
+        """Step until told to stop."""
+        while not stop.requested:
+            self.step()
+            stop.wait(self._settings.interval_seconds)
+
+    def dead(self) -> str | None:
+        """Say why the process should be restarted, or None. Never because of the broker."""
+        age = self._clock() - self._last_step
+        limit = max(60.0, _STUCK_INTERVALS * self._settings.interval_seconds)
+        return f"the loop has not turned for {age:.0f} s" if age > limit else None
+
+    def _tell(self, step: Step, work: Work | None) -> None:
+        size = self._fleet.size()
+        self._decisions.labels(reason=step.reason).inc()
+        self._workers.labels(state="desired").set(step.desired)
+        self._workers.labels(state="actual").set(size.active)
+        self._workers.labels(state="draining").set(size.draining)
+        if step.grow or step.drain:
+            logger.info(
+                "%s to %d workers: %s jobs ready, %s running",
+                step.reason,
+                step.desired,
+                work.ready if work else "unknown",
+                work.unacked if work else "unknown",
+                extra={"event": "scaled", "desired": step.desired, "active": size.active, "reason": step.reason},
+            )

@@ -1,0 +1,63 @@
+"""Settings of the scaler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from warren.scaling import Bounds
+from warren.settings import Seconds, Settings
+from warren_scaler.probes import read_address
+
+
+class ScalerSettings(Settings):
+    """How large the fleet may be, and how fast it changes."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_SCALER_")
+
+    min: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Fewest workers. Default 0: nothing runs while there is nothing to do."""
+    max: Annotated[int, Field(ge=0, le=10_000)] = 4
+    """Most workers. Default 4."""
+    jobs_per_worker: Annotated[int, Field(ge=1)] = 10
+    """Jobs, waiting and running, that one worker is expected to take on. Default 10, a worker's default concurrency."""
+    interval_seconds: Seconds = 1.0
+    """Time between two looks at the queues. Default 1 s; the broker itself counts no more often."""
+    stable_seconds: Annotated[float, Field(ge=0, le=86400)] = 5.0
+    """How long fewer workers must have been enough before one is let go. Default 5 s, so that a gap between two bursts
+    does not cost a fleet."""
+    log_folder: Path = Path(".warren/logs")
+    """Folder for the logs of local workers. Default `.warren/logs`."""
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> ScalerSettings:
+        if self.min > self.max:
+            raise ValueError(
+                f"WARREN_SCALER_MIN {self.min} is above WARREN_SCALER_MAX {self.max}: must hold min <= max"
+            )
+        return self
+
+    @property
+    def bounds(self) -> Bounds:
+        """The limits as the policy takes them."""
+        return Bounds(minimum=self.min, maximum=self.max, jobs_per_worker=self.jobs_per_worker)
+
+
+class ScalerLifeSettings(Settings):
+    """How long workers may take to end, and where the scaler tells how it is."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_")
+
+    drain_seconds: Annotated[float, Field(ge=0, le=86400)] = 30.0
+    """How long a worker's running jobs may go on after it was told to stop; handed to the workers too. Default 30 s."""
+    probe_bind: str = "127.0.0.1:0"
+    """`host:port` of `/healthz`, `/readyz` and `/metrics`; port 0 takes a free one. Default `127.0.0.1:0`."""
+
+    @field_validator("probe_bind")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        read_address(value)
+        return value

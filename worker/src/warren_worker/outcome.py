@@ -137,7 +137,7 @@ def clean(text: str, limit: int) -> str:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as second:  # noqa: BLE001 - the task's own __str__ may do anything
+    except BaseException as second:  # noqa: BLE001 - the task's own __str__ may do anything
         return f"(its message cannot be read: {type(second).__name__})"
 
 

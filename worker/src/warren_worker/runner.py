@@ -299,5 +299,5 @@ def _log_end(job: Job, outcome: Outcome, settlement: Settlement) -> None:
         return
     then = "it is tried again" if settlement.again else "it is a dead letter"
     logger.warning(
-        "job %s: %s: %s; %s", settlement.outcome, outcome.error.type, outcome.error.message, then, extra=fields
+        "job %s: %s: %.300s; %s", settlement.outcome, outcome.error.type, outcome.error.message, then, extra=fields
     )

@@ -119,7 +119,7 @@ def give_back(job: Job, at: Moment) -> Settlement:
     """Decide how a job is handed back by a worker that drains.
 
     A `nack` puts it in front of its queue and costs nothing on RabbitMQ 4.3; older brokers count it. So where that
-    would be the last attempt, and where there is a checkpoint to carry, the job is published anew, its attempt as it was.
+    would be the last attempt, and where there is a checkpoint to carry, it is published anew and its attempt stays.
     """
     if at.state is None and job.attempt < job.max_attempts:
         return Settlement(outcome="given-back", final="nack")

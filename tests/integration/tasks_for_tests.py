@@ -1,0 +1,128 @@
+"""Tasks for workers under test, in this process and in others; imported by name through `WARREN_TASKS`."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from warren import Context, Discard, Retry, task
+
+_QUICK = Retry(max_attempts=3, min_delay=0, max_delay=0)
+
+
+@task(name="check.add")
+def add(left: int, right: int) -> int:
+    return left + right
+
+
+@task(name="check.log", retry=Retry(max_attempts=20, min_delay=0, max_delay=1))
+def log(path: str, line: str, seconds: float = 0.0) -> str:
+    """Write a line when the work begins and another when it is done."""
+    append(path, f"start {line}")
+    time.sleep(seconds)
+    append(path, f"end {line}")
+    return line
+
+
+@task(name="check.fail_until", retry=Retry(max_attempts=5, min_delay=1, max_delay=1))
+def fail_until(ctx: Context, attempt: int) -> int:
+    if ctx.attempt < attempt:
+        raise RuntimeError(f"attempt {ctx.attempt} is not {attempt} yet")
+    return ctx.attempt
+
+
+@task(name="check.always_fails", retry=_QUICK)
+def always_fails() -> None:
+    raise RuntimeError("never works")
+
+
+@task(name="check.async_sleep", timeout=5)
+async def async_sleep(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+@task(name="child.add", isolation="process")
+def child_add(left: int, right: int) -> list[int]:
+    return [left + right, os.getpid()]
+
+
+@task(name="child.async", isolation="process")
+async def child_async() -> str:
+    await asyncio.sleep(0)
+    return "async in a child"
+
+
+@task(name="child.exit", isolation="process", retry=Retry(max_attempts=1))
+def child_exit(status: int) -> None:
+    os._exit(status)
+
+
+@task(name="child.segfault", isolation="process", retry=Retry(max_attempts=2, min_delay=0, max_delay=0))
+def child_segfault() -> None:
+    ctypes.string_at(0)
+
+
+@task(name="child.memory", isolation="process", memory_limit_mb=256, retry=Retry(max_attempts=1))
+def child_memory(megabytes: int) -> int:
+    return len(bytearray(megabytes * 1024 * 1024))
+
+
+@task(name="child.spin", isolation="process", timeout=1, retry=Retry(max_attempts=1))
+def child_spin(path: str) -> None:
+    """Never end, never listen, with a grandchild."""
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(path).write_text(f"{os.getpid()} {grandchild.pid}")
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:  # noqa: BLE001, S110 - the worst task there is
+            pass
+
+
+@task(name="child.discard", isolation="process")
+def child_discard() -> None:
+    raise Discard("not worth it")
+
+
+@task(name="child.retry_after", isolation="process")
+def child_retry_after() -> None:
+    raise Retry.after(64)
+
+
+@task(name="child.system_exit", isolation="process", retry=Retry(max_attempts=1))
+def child_system_exit() -> None:
+    sys.exit("the task gave up")
+
+
+@task(name="child.checkpoint", isolation="process", retry=Retry(max_attempts=3, min_delay=0, max_delay=0))
+def child_checkpoint(ctx: Context) -> Any:
+    if ctx.state is None:
+        ctx.progress(0.5, "half")
+        ctx.checkpoint({"at": 5})
+        os._exit(1)
+    return ctx.state
+
+
+@task(name="child.wait_cancelled", isolation="process", timeout=60)
+def child_wait_cancelled(ctx: Context, path: str) -> str:
+    Path(path).write_text("started")
+    while not ctx.cancelled:
+        time.sleep(0.01)
+    return "cancelled"
+
+
+def append(path: str, line: str) -> None:
+    """Add a line to a file in one write, so that lines of several processes never mix."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)

@@ -26,7 +26,6 @@ from warren.client import Client, SubmitOptions
 @click.option("--timeout", type=DURATION, help="Limit of one attempt.")
 @click.option("--max-attempts", type=click.IntRange(min=1), help="Runs before the job is a dead letter.")
 @click.option("--expires-in", type=DURATION, help="Do not start it later than this from now.")
-@click.option("--idempotency-key", metavar="KEY", help="Submits with the same key make one job.")
 @click.option("--wait", is_flag=True, help="Wait until the job is final; exit 1 unless it succeeded.")
 @click.option("--wait-timeout", type=DURATION, default=300.0, help="How long to wait.  [default: 5m]")
 @with_server

@@ -47,7 +47,7 @@ def export(out: Output, modules: str | None, output: Path) -> None:
     if not names.strip():
         raise SettingsError("WARREN_TASKS is '': name the modules that declare tasks, there or with --tasks")
     entries = catalog(load_tasks(names))
-    text = json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps({"tasks": entries}, indent=2, ensure_ascii=False) + "\n"
     if str(output) == "-":
         click.echo(text, nl=False)
         return

@@ -70,7 +70,7 @@ class AsyncClient:
                 accepted nevertheless.
         """
         job = JobRequest(task=task, arguments=arguments or {}, **options)
-        return wire.read_job(await self._submit(wire.submit(job), keyed=job.idempotency_key is not None))
+        return wire.read_job(await self._submit(wire.submit(job)))
 
     async def submit_many(self, jobs: Iterable[JobRequest]) -> list[JobView | RequestFailed]:
         """Submit many jobs, up to 1000 in a request.
@@ -81,7 +81,7 @@ class AsyncClient:
         rest: Iterator[JobRequest] = iter(jobs)
         results: list[JobView | RequestFailed] = []
         while batch := list(islice(rest, wire.MAX_BATCH)):
-            results += wire.read_batch(await self._submit(wire.submit_many(batch), keyed=False))
+            results += wire.read_batch(await self._submit(wire.submit_many(batch)))
         return results
 
     async def job(self, job_id: str, wait_seconds: float = 0) -> JobView:
@@ -180,7 +180,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _submit(self, request: Request, *, keyed: bool) -> Answer:
+    async def _submit(self, request: Request) -> Answer:
         deadline = time.monotonic() + self._limits.submit_seconds
         tries = 0
         while True:
@@ -190,9 +190,7 @@ class AsyncClient:
                 wire.read(answer)
             except RequestFailed as failure:
                 remaining = deadline - time.monotonic()
-                pause = patience.submit_again(
-                    failure, tries=tries, remaining_seconds=remaining, keyed=keyed, rng=self._rng
-                )
+                pause = patience.submit_again(failure, tries=tries, remaining_seconds=remaining, rng=self._rng)
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
@@ -206,7 +204,7 @@ class AsyncClient:
                 request.path,
                 params=dict(request.params),
                 content=request.content,
-                headers=request.all_headers,
+                headers=request.headers,
                 timeout=self._limits.answer_seconds + request.extra_seconds,
             )
         except httpx.RequestError as error:

@@ -26,33 +26,22 @@ class Patience:
     submit_seconds: float = 30.0
 
 
-def submit_again(
-    failure: RequestFailed,
-    *,
-    tries: int,
-    remaining_seconds: float,
-    keyed: bool,
-    rng: Random,
-) -> float | None:
-    """Decide whether a failed submit is sent again: only when the job is certainly not accepted, or has a key.
+def submit_again(failure: RequestFailed, *, tries: int, remaining_seconds: float, rng: Random) -> float | None:
+    """Decide whether a failed submit is sent again: only when its jobs are certainly not accepted.
 
     Args:
         failure: What the server answered.
         tries: Tries made, from 1.
         remaining_seconds: Time left for further tries.
-        keyed: The submit has an idempotency key, so that sending it twice makes one job.
         rng: Source of jitter.
 
     Returns:
         Seconds to pause before the next try, or None to give up.
     """
-    if failure.kind == "outcome-unknown" or failure.status == 0:
-        if not keyed or failure.kind == "unreachable":
-            return None
-    elif failure.status not in (429, 503) or failure.retry_after_seconds is None:
+    wish = failure.retry_after_seconds
+    if failure.status not in (429, 503) or wish is None or failure.kind == "outcome-unknown":
         return None
-    wish = failure.retry_after_seconds or 0.0
-    pause = wish + rng.uniform(0, min(0.1 * 2.0**tries, 2.0))
+    pause = wish + rng.uniform(0, 0.1 * 2 ** min(tries, 4))
     return pause if pause < remaining_seconds else None
 
 

@@ -23,8 +23,6 @@ class SubmitOptions(TypedDict, total=False):
         timeout: Limit of one attempt in seconds.
         max_attempts: Runs before the job is a dead letter.
         expires_in: Seconds after which the job is no longer worth starting.
-        idempotency_key: Text of your own choice; submits with the same key make one job, so that every failure is safe
-            to try again.
     """
 
     queue: str | None
@@ -34,7 +32,6 @@ class SubmitOptions(TypedDict, total=False):
     timeout: float | None
     max_attempts: int | None
     expires_in: float | None
-    idempotency_key: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,6 @@ class JobRequest:
         timeout: Limit of one attempt in seconds.
         max_attempts: Runs before the job is a dead letter.
         expires_in: Seconds after which the job is no longer worth starting.
-        idempotency_key: Same key, same job; only for a single submit.
     """
 
     task: Task[..., Any] | str
@@ -63,7 +59,6 @@ class JobRequest:
     timeout: float | None = None
     max_attempts: int | None = None
     expires_in: float | None = None
-    idempotency_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.run_at is not None and self.run_at.tzinfo is None:

@@ -69,7 +69,7 @@ class Client:
                 accepted nevertheless.
         """
         job = JobRequest(task=task, arguments=arguments or {}, **options)
-        return wire.read_job(self._submit(wire.submit(job), keyed=job.idempotency_key is not None))
+        return wire.read_job(self._submit(wire.submit(job)))
 
     def submit_many(self, jobs: Iterable[JobRequest]) -> list[JobView | RequestFailed]:
         """Submit many jobs, up to 1000 in a request.
@@ -80,7 +80,7 @@ class Client:
         rest: Iterator[JobRequest] = iter(jobs)
         results: list[JobView | RequestFailed] = []
         while batch := list(islice(rest, wire.MAX_BATCH)):
-            results += wire.read_batch(self._submit(wire.submit_many(batch), keyed=False))
+            results += wire.read_batch(self._submit(wire.submit_many(batch)))
         return results
 
     def job(self, job_id: str, wait_seconds: float = 0) -> JobView:
@@ -177,7 +177,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _submit(self, request: Request, *, keyed: bool) -> Answer:
+    def _submit(self, request: Request) -> Answer:
         deadline = time.monotonic() + self._limits.submit_seconds
         tries = 0
         while True:
@@ -187,9 +187,7 @@ class Client:
                 wire.read(answer)
             except RequestFailed as failure:
                 remaining = deadline - time.monotonic()
-                pause = patience.submit_again(
-                    failure, tries=tries, remaining_seconds=remaining, keyed=keyed, rng=self._rng
-                )
+                pause = patience.submit_again(failure, tries=tries, remaining_seconds=remaining, rng=self._rng)
                 if pause is None:
                     raise
                 time.sleep(pause)
@@ -203,7 +201,7 @@ class Client:
                 request.path,
                 params=dict(request.params),
                 content=request.content,
-                headers=request.all_headers,
+                headers=request.headers,
                 timeout=self._limits.answer_seconds + request.extra_seconds,
             )
         except httpx.RequestError as error:

@@ -32,7 +32,6 @@ class Request:
         path: Path under the server's base URL.
         params: Query parameters.
         body: JSON document to send, or None.
-        headers: Headers beyond those of every request.
         extra_seconds: How long the server may take over what is usual, because it was asked to wait.
     """
 
@@ -40,7 +39,6 @@ class Request:
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
     extra_seconds: float = 0.0
 
     @property
@@ -49,10 +47,9 @@ class Request:
         return None if self.body is None else json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
 
     @property
-    def all_headers(self) -> dict[str, str]:
-        """The headers as sent."""
-        kind = {} if self.body is None else {"content-type": "application/json"}
-        return {**kind, **self.headers}
+    def headers(self) -> dict[str, str]:
+        """The headers beyond those of every request."""
+        return {} if self.body is None else {"content-type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +69,11 @@ class Answer:
 
 def submit(job: JobRequest) -> Request:
     """Build the request that submits a job."""
-    key = {} if job.idempotency_key is None else {"idempotency-key": job.idempotency_key}
-    return Request(method="POST", path="/v1/jobs", body=document(job), headers=key)
+    return Request(method="POST", path="/v1/jobs", body=document(job))
 
 
 def submit_many(jobs: Sequence[JobRequest]) -> Request:
-    """Build the request that submits up to `MAX_BATCH` jobs.
-
-    Raises:
-        ValueError: A job has an idempotency key, which the batch route does not take.
-    """
-    if any(job.idempotency_key is not None for job in jobs):
-        raise ValueError("idempotency_key is for single submits; the batch route does not take it")
+    """Build the request that submits up to `MAX_BATCH` jobs."""
     return Request(method="POST", path="/v1/jobs/batch", body={"jobs": [document(job) for job in jobs]})
 
 

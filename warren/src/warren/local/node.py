@@ -160,6 +160,12 @@ class PrivateNode:
             self._broker.kill()
         self.stop()
 
+    def trouble(self) -> str | None:
+        """Say how the broker ended, or None while it runs."""
+        if self._broker is None or self._broker.running:
+            return None
+        return f"{self._broker.ended()}\n{self._broker_log()}"
+
     def __enter__(self) -> PrivateNode:
         self.start()
         return self

@@ -1,0 +1,58 @@
+# Needed: python3 >= 3.11 and make. Everything else is brought along; PYTHON=... chooses another interpreter.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+PYTHON ?= python3
+BIN := .venv/bin
+EXAMPLES := PYTHONPATH=examples
+WORKERS ?= 2
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: environment ## Run a few hundred real jobs on a real RabbitMQ, server and workers, and stop
+	@$(EXAMPLES) $(BIN)/python examples/demo.py
+
+.PHONY: up
+up: environment ## Run RabbitMQ, server and workers in the foreground; Ctrl-C drains and stops
+	@$(EXAMPLES) WARREN_TASKS=$${WARREN_TASKS:-warren_examples.tasks} $(BIN)/warren up
+
+.PHONY: test
+test: environment broker ## Run everything a change must pass: lint, types, import contracts, all suites, coverage
+	@$(MAKE) lint
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest tests/unit tests/conformance tests/integration tests/docs tests/faults -q $(PYTEST)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+.PHONY: lint
+lint: environment ## Check format, style, types and import contracts
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: docs
+docs: environment ## Write the reference pages from the code and build the site into site/
+	@$(BIN)/python tools/reference_docs.py
+	@$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: lock
+lock: environment ## Resolve the dependencies anew and write requirements.lock
+	@$(BIN)/uv lock --quiet
+	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-annotate --no-header \
+	  --format requirements-txt --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove what the other targets made: environment, local data, caches, reports
+	@rm -rf .venv .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: environment
+environment:
+	@$(PYTHON) tools/bootstrap.py
+
+.PHONY: broker
+broker: environment
+	@$(BIN)/python -m warren.local.packages

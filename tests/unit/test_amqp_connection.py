@@ -1,0 +1,145 @@
+"""From settings to a connection, and from a failure to words."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from pathlib import Path
+
+import pytest
+from pika import exceptions
+
+from warren.amqp import connect
+from warren.amqp.connection import backoff_seconds, explain
+from warren.amqp.management import Management
+from warren.amqp.parameters import connection_parameters, endpoint, tls_context
+from warren.errors import SettingsError, Unavailable
+from warren.settings import BrokerSettings
+
+
+def settings(**fields: object) -> BrokerSettings:
+    return BrokerSettings.model_validate(fields)
+
+
+def test_without_any_setting_it_is_the_local_broker_as_guest() -> None:
+    where = endpoint(settings())
+
+    assert (where.host, where.port, where.vhost, where.tls) == ("127.0.0.1", 5672, "/", False)
+    assert (where.username, where.password) == ("guest", "guest")
+
+
+def test_the_url_wins_over_the_pieces_and_is_decoded() -> None:
+    url = "amqps://us%3Aer:p%40ss%2Fword@broker.example:5999/team%2Fa"
+    where = endpoint(settings(url=url, host="other", port=1, vhost="x", username="y", password="z"))
+
+    assert (where.host, where.port, where.vhost, where.tls) == ("broker.example", 5999, "team/a", True)
+    assert (where.username, where.password) == ("us:er", "p@ss/word")
+
+
+@pytest.mark.parametrize(("url", "port"), [("amqp://h", 5672), ("amqps://h", 5671)])
+def test_the_port_follows_from_the_scheme(url: str, port: int) -> None:
+    assert endpoint(settings(url=url)).port == port
+
+
+def test_the_files_win_and_are_read_anew(tmp_path: Path) -> None:
+    username, password = tmp_path / "username", tmp_path / "password"
+    username.write_text("app\n")
+    password.write_text("first\n")
+    given = settings(url="amqp://u:p@h", username_file=username, password_file=password)
+    before = endpoint(given)
+
+    password.write_text("second")
+
+    assert (before.username, before.password) == ("app", "first")
+    assert endpoint(given).password == "second"
+
+
+def test_a_credential_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nothere cannot be read: No such file"):
+        endpoint(settings(password_file=tmp_path / "nothere"))
+
+
+def test_an_endpoint_never_shows_its_password() -> None:
+    where = endpoint(settings(url="amqp://app:hidden@h:1/v"))
+
+    assert "hidden" not in repr(where) + where.address
+    assert where.address == "amqp://h:1 vhost 'v'"
+
+
+def test_tls_verifies_the_brokers_certificate_and_name() -> None:
+    parameters = connection_parameters(settings(url="amqps://broker.example"), "test")
+
+    context = parameters.ssl_options.context
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert parameters.ssl_options.server_hostname == "broker.example"
+
+
+def test_a_certificate_file_that_is_none_is_named(tmp_path: Path) -> None:
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("not a certificate")
+
+    with pytest.raises(SettingsError, match=r"WARREN_AMQP_CA_FILE.*ca\.pem"):
+        tls_context(settings(ca_file=wrong))
+
+
+def test_a_missing_client_certificate_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="_CERT_FILE"):
+        tls_context(settings(cert_file=tmp_path / "a", key_file=tmp_path / "b"))
+
+
+def test_the_connection_carries_its_purpose_and_heartbeat() -> None:
+    parameters = connection_parameters(settings(heartbeat_seconds=7), "warren publishing 1")
+
+    assert parameters.heartbeat == 7
+    assert parameters.client_properties["connection_name"] == "warren publishing 1"
+
+
+def test_back_off_is_full_jitter_that_doubles_up_to_its_bound() -> None:
+    class Highest(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            assert a == 0
+            return b
+
+    waits = [backoff_seconds(attempt, 10.0, Highest()) for attempt in (1, 2, 3, 6, 7, 1000)]
+
+    assert waits == [0.2, 0.4, 0.8, 6.4, 10.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (exceptions.ProbableAuthenticationError("x"), "check the user name and password"),
+        (exceptions.ProbableAccessDeniedError("x"), "check that it exists"),
+        (exceptions.ConnectionClosedByBroker(320, "CONNECTION_FORCED"), "320 CONNECTION_FORCED"),
+        (exceptions.AMQPConnectionError(ConnectionRefusedError(111, "refused")), r"refused"),
+        (exceptions.StreamLostError("gone"), "StreamLostError"),
+        (SettingsError("the file is missing"), "the file is missing"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_a_failure_is_told_in_words(error: Exception, words: str) -> None:
+    assert words in explain(error)
+
+
+def test_making_a_transport_does_no_io() -> None:
+    transport = connect(settings(host="broker.invalid"))
+
+    assert not transport.status.connected
+    with pytest.raises(Unavailable, match=r"call start\(\) first"):
+        transport.wait_ready(1)
+    transport.stop()
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"url": "amqp://u:p@h:5672/v"}, "http://h:15672"),
+        ({"url": "amqps://u:p@h/v"}, "https://h:15671"),
+        ({"url": "amqp://u:p@[::1]:6000/v"}, "http://[::1]:16000"),
+        ({"management_url": "https://m:s@rabbit.example/base/"}, "https://rabbit.example/base"),
+    ],
+)
+def test_the_management_api_is_found_and_its_url_holds_no_login(fields: dict[str, str], url: str) -> None:
+    with Management(settings(**fields)) as management:
+        assert management._url == url

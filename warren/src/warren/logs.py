@@ -35,8 +35,9 @@ def configure_logs(settings: LogSettings, **fields: str) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        _message,
         structlog.stdlib.ExtraAdder(),
-        _message_and_event,
+        _event_key,
         add_fields,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -62,10 +63,14 @@ def configure_logs(settings: LogSettings, **fields: str) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def _message_and_event(_logger: Any, _method: str, event: Any) -> Any:
-    """Keep the sentence as `message`; `event` is the stable key given by `extra`, else the logger's name."""
+def _message(_logger: Any, _method: str, event: Any) -> Any:
+    """Keep the sentence as `message` before `extra` puts the stable key in its place."""
+    event["message"] = event.pop("event")
+    return event
+
+
+def _event_key(_logger: Any, _method: str, event: Any) -> Any:
+    """Fall back to the logger's name where the caller gave no stable `event` key."""
     record = event.get("_record")
-    extra_event = getattr(record, "event", None) if record is not None else None
-    event["message"] = record.getMessage() if record is not None else event.get("event")
-    event["event"] = extra_event or (record.name if record is not None else "log")
+    event.setdefault("event", record.name if record is not None else "log")
     return event

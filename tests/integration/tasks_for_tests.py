@@ -126,3 +126,13 @@ def append(path: str, line: str) -> None:
         os.write(descriptor, f"{line}\n".encode())
     finally:
         os.close(descriptor)
+
+
+@task(name="check.heavy", retry=Retry(max_attempts=1))
+def heavy(ctx: Context, size: int) -> None:
+    """Die with as large a checkpoint and as long a story as there may be."""
+    ctx.checkpoint("x" * size)
+    try:
+        raise ValueError("ü" * 5000)
+    except ValueError as error:
+        raise RuntimeError("€" * 5000) from error

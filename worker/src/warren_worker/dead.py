@@ -16,7 +16,6 @@ MAX_HEADER_BYTES: Final = 120 * 1024
 """All headers travel in one frame, and `frame_max` is 128 KiB; the rest is room for properties and framing."""
 MAX_STRANGE_HEADERS_BYTES: Final = 32 * 1024
 _ROW_BYTES: Final = 16
-_INT64: Final = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +97,9 @@ def _plain(value: object) -> HeaderValue:
     match value:
         case bool() | bytes():
             return value
-        case int() if value in _INT64:
-            return value
+        case int() if -(2**63) <= value < 2**63:
+            # A plain int: clients have kinds of their own.
+            return int(value)
         case str():
             return clean(value, MAX_HEADER_BYTES)
         case _:

@@ -66,7 +66,10 @@ def python() -> Path:
 
 
 def make_environment() -> None:
-    """Make an empty environment with pip; install Debian's venv package when that is what is missing."""
+    """Make an environment with pip, unless there is one of this Python; install Debian's venv package if need be."""
+    version = f"import sys; sys.exit(sys.version_info[:3] != {tuple(sys.version_info[:3])!r})"
+    if (VENV / "bin" / "pip").exists() and python().exists() and run_quiet([str(python()), "-c", version]) == 0:
+        return
     if VENV.exists():
         shutil.rmtree(VENV)
     if not has_venv():

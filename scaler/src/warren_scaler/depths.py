@@ -6,12 +6,12 @@ import logging
 
 from warren.amqp.management import Management
 from warren.errors import TransportError
-from warren.topology import queue_name
+from warren.topology import DEFAULT_QUEUE, queue_name
 from warren_scaler.decision import Work
 
 logger = logging.getLogger(__name__)
 
-_PREFIX = queue_name("")
+_PREFIX = queue_name(DEFAULT_QUEUE).removesuffix(DEFAULT_QUEUE)
 
 
 class Depths:

@@ -95,7 +95,7 @@ class LocalFleet:
         self._draining = []
         if late:
             names = ", ".join(child.name for child in late)
-            raise LocalStackError(f"{names} did not end within {timeout_seconds:g} s and were killed")
+            raise LocalStackError(f"{names} did not end within {timeout_seconds:g} s: killed")
 
     def _lost(self, child: Child, started_at: float) -> None:
         logger.error("%s", child.ended(), extra={"event": "worker_lost", "status": child.returncode})

@@ -217,9 +217,10 @@ class TransportContract:
             release.wait(ANSWER_SECONDS)
 
         harness.transport.consume(WORK, hold_the_transports_thread, prefetch=1)
-        harness.publish()
-        held.wait(ANSWER_SECONDS)
-        futures = [harness.transport.publish(job()) for _ in range(WINDOW - harness.transport.status.unconfirmed)]
+        # Its confirm may come only after the hold.
+        futures = [harness.transport.publish(job())]
+        assert held.wait(ANSWER_SECONDS)
+        futures += [harness.transport.publish(job()) for _ in range(WINDOW - harness.transport.status.unconfirmed)]
 
         with pytest.raises(WindowFull, match=str(WINDOW)):
             harness.transport.publish(job())

@@ -59,7 +59,7 @@ class Link:
         self._tenant = tenant
         self._rng = random.Random()
         self._connection: Any = None
-        self._opened = False
+        self._address = ""
         self._failures = 0
         self._retry: object | None = None
         self._on_closed: Callable[[], None] | None = None
@@ -68,6 +68,7 @@ class Link:
         """Begin to connect."""
         self._retry = None
         try:
+            self._address = endpoint(self._settings).address
             parameters = connection_parameters(self._settings, f"warren {self._role} {os.getpid()}")
             self._connection = pika.SelectConnection(
                 parameters,
@@ -102,12 +103,11 @@ class Link:
             connection.close(reply_code=541, reply_text="client failed")
 
     def _on_open(self, connection: Any) -> None:
-        self._opened = True
         self._failures = 0
         logger.info(
             "connected to the broker, %s",
             self._role,
-            extra={"event": "broker_connected", "role": self._role, "broker": endpoint(self._settings).address},
+            extra={"event": "broker_connected", "role": self._role, "broker": self._address},
         )
         self._tenant.connected(connection)
 
@@ -115,7 +115,6 @@ class Link:
         self._failed(error)
 
     def _on_close(self, _connection: Any, error: BaseException) -> None:
-        self._opened = False
         self._tenant.disconnected()
         self._failed(error)
 

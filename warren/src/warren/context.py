@@ -73,7 +73,10 @@ class Context:
         Raises:
             ValueError: It is too large or not JSON.
         """
-        text = json.dumps(state, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        try:
+            text = json.dumps(state, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        except (TypeError, RecursionError) as error:
+            raise ValueError(f"checkpoint is not JSON: {error}") from error
         if len(text.encode()) > MAX_STATE_BYTES:
             raise ValueError(f"checkpoint has {len(text.encode())} bytes, the limit is {MAX_STATE_BYTES}")
         self.state = state

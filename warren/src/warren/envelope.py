@@ -133,7 +133,7 @@ def encode(envelope: Envelope) -> Message:
     optional: dict[str, HeaderValue] = {
         "warren-expires-ms": envelope.expires_ms,
         # Text, because AMQP clients do not agree on floats in header tables.
-        "warren-timeout-s": None if envelope.timeout_seconds is None else f"{envelope.timeout_seconds:g}",
+        "warren-timeout-s": _decimal(envelope.timeout_seconds),
         "warren-max-attempts": envelope.max_attempts,
         "warren-state": envelope.state,
         "warren-tenant": envelope.tenant,
@@ -192,6 +192,11 @@ def decode(message: Message) -> Envelope:
     )
 
 
+def _decimal(seconds: float | None) -> str | None:
+    """Write seconds to the nanosecond, without an exponent."""
+    return None if seconds is None else f"{seconds:.9f}".rstrip("0").rstrip(".")
+
+
 class NewerEnvelope(EnvelopeError):
     """The message is of a newer version than this program reads; it is parked, not dead-lettered.
 
@@ -230,8 +235,8 @@ class _Reader:
         text = self.text(name)
         if text is None:
             return None
-        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?(e\+?\d)?", text, re.ASCII) or float(text) <= 0:
-            raise self._refuse(name, text, "must be a positive number of seconds, as text")
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII) or float(text) <= 0:
+            raise self._refuse(name, text, "must be a positive decimal number of seconds, as text")
         return float(text)
 
     def priority(self) -> int:

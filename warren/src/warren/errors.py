@@ -84,6 +84,9 @@ class InvalidArguments(TaskError):
         listed = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
         super().__init__(f"arguments of task {task!r} are invalid: {listed}")
 
+    def __reduce__(self) -> tuple[type[InvalidArguments], tuple[str, tuple[Problem, ...]]]:
+        return type(self), (self.task, self.problems)
+
 
 class EnvelopeError(WarrenError):
     """A message is not a valid envelope.
@@ -163,6 +166,9 @@ class RequestFailed(WarrenError):
         self.retry_after_seconds = retry_after_seconds
         super().__init__(f"{status} {kind}: {detail}" if status else f"{kind}: {detail}")
 
+    def __reduce__(self) -> tuple[type[RequestFailed], tuple[Any, ...]]:
+        return type(self), (self.status, self.kind, self.detail, self.problems, self.retry_after_seconds)
+
 
 class Steering(WarrenError):
     """Raised by task code to say what happens to the job."""
@@ -184,7 +190,7 @@ class RetryAfter(Steering):
     """
 
     def __init__(self, seconds: float, reason: str = "the task asked to be retried") -> None:
-        if seconds < 0:
+        if not seconds >= 0:  # NaN is refused too
             raise ValueError(f"Retry.after({seconds}): the delay must be 0 or more seconds")
         self.seconds = float(seconds)
         self.reason = reason

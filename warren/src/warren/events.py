@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
@@ -126,7 +126,8 @@ def encode_batch(events: Sequence[Event]) -> Message:
     packed = [_without_empty(asdict(event)) for event in events]
     body = json.dumps({"v": VERSION, "events": packed}, separators=(",", ":"), ensure_ascii=False)
     return Message(
-        body=body.encode(),
+        # A task's error may quote a file name that is not UTF-8; that must not stop its event.
+        body=body.encode(errors="replace"),
         message_id=new_job_id(),
         type=MESSAGE_TYPE,
         content_type=CONTENT_TYPE,
@@ -153,11 +154,9 @@ def decode_batch(message: Message) -> list[Event]:
 
 
 _NAMES: Final = frozenset(field.name for field in fields(Event))
+_REQUIRED: Final = frozenset(field.name for field in fields(Event) if field.default is MISSING)
 _OPTIONAL_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "worker": str,
-    "started_ms": int,
-    "max_attempts": int,
-    "retry_at_ms": int,
     "progress": (int, float),
     "progress_message": str,
     "result": str,
@@ -168,24 +167,37 @@ _OPTIONAL_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
 
 
 def _event(item: dict[str, Any]) -> Event:
-    known = {name: value for name, value in item.items() if name in _NAMES}
+    known = {name: value for name, value in item.items() if name in _NAMES and value is not None}
     known["state"] = State(known["state"])
     if known.get("error") is not None:
         known["error"] = ErrorInfo(
             **{key: str(known["error"].get(key, "")) for key in ("type", "message", "traceback")}
         )
     for name in ("attempt", "at_ms", "enqueued_ms"):
-        if type(known[name]) is not int or not 0 <= known[name] < 2**53:
-            raise ValueError(f"{name} is {known[name]!r:.50}, must be an integer from 0")
+        _check_integer(name, known[name])
+    for name in ("started_ms", "max_attempts", "retry_at_ms"):
+        if known.get(name) is not None:
+            _check_integer(name, known[name])
     for name in ("job", "task", "queue"):
         if type(known[name]) is not str:
             raise TypeError(f"{name} is {known[name]!r:.50}, must be text")
     for name, wanted in _OPTIONAL_TYPES.items():
         if known.get(name) is not None and not isinstance(known[name], wanted):
             raise TypeError(f"{name} is {known[name]!r:.50}, must be {wanted}")
+    if known.get("progress") is not None and not 0 <= known["progress"] <= 1:
+        raise ValueError(f"progress is {known['progress']!r:.50}, must be between 0 and 1")
     return Event(**known)
+
+
+def _check_integer(name: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError(f"{name} is {value!r:.50}, must be an integer from 0")
 
 
 def _without_empty(packed: dict[str, Any]) -> dict[str, Any]:
     # By identity: 0 equals False, and an attempt, a time or a progress of 0 says something.
-    return {name: value for name, value in packed.items() if value is not None and value is not False and value != ""}
+    return {
+        name: value
+        for name, value in packed.items()
+        if name in _REQUIRED or (value is not None and value is not False and value != "")
+    }

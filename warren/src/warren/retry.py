@@ -108,6 +108,6 @@ def next_step(failure: Failure, job: Envelope, attempt: int, policy: Retry, rng:
         case _ if attempt >= limit:
             return Dead(reason=f"failed {attempt} of {limit} attempts")
         case RetryAfter() as wish:
-            return Again(delay_seconds=min(round(wish.seconds), delay.MAX_SECONDS))
+            return Again(delay_seconds=round(min(wish.seconds, delay.MAX_SECONDS)))
         case _:
             return Again(delay_seconds=policy.delay(attempt, rng))

@@ -108,7 +108,7 @@ class Task(Generic[P, R]):
             checked = self._model.model_validate_json(body)
         except ValidationError as error:
             raise InvalidArguments(self.name, _problems(error.errors(include_url=False))) from error
-        return {name: getattr(checked, name) for name in type(checked).model_fields}
+        return {field.alias or name: getattr(checked, name) for name, field in type(checked).model_fields.items()}
 
     def body(self, arguments: Mapping[str, Any]) -> bytes:
         """Write arguments as the JSON body of a job, checked against the signature.
@@ -119,7 +119,7 @@ class Task(Generic[P, R]):
         try:
             text = json.dumps(dict(arguments), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
             body = text.encode()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArguments(
                 self.name, [Problem(field="arguments", rule="json", message=f"not JSON: {error}")]
             ) from error
@@ -128,15 +128,19 @@ class Task(Generic[P, R]):
 
     @cached_property
     def _model(self) -> type[BaseModel]:
-        from pydantic import ConfigDict, create_model
+        from pydantic import ConfigDict, Field, create_model
 
         hints = typing.get_type_hints(self.function, include_extras=True)
+        # Fields are numbered and known by alias, so that a parameter may be called `copy`, `json` or `model_config`.
         fields: dict[str, Any] = {
-            parameter.name: (
+            f"p{number}": (
                 hints.get(parameter.name, Any),
-                ... if parameter.default is inspect.Parameter.empty else parameter.default,
+                Field(
+                    ... if parameter.default is inspect.Parameter.empty else parameter.default,
+                    alias=parameter.name,
+                ),
             )
-            for parameter in self._parameters()
+            for number, parameter in enumerate(self._parameters())
         }
         return create_model(self.name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
 

@@ -99,7 +99,7 @@ def _checked(job: JobRequest) -> dict[str, Any]:
         return arguments
     try:
         json.dumps(arguments, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         problem = Problem(field="arguments", rule="json", message=f"not JSON: {error}")
         raise InvalidArguments(job.task_name, [problem]) from error
     return arguments

@@ -118,6 +118,12 @@ VOCABULARY: Final = (
         component="server",
     ),
     Metric(
+        name="warren_store_commit_seconds",
+        kind="histogram",
+        help="Time to record the submitted jobs that waited, in one commit.",
+        component="server",
+    ),
+    Metric(
         name="warren_attempts_total",
         kind="counter",
         help="Attempts ended, by outcome.",

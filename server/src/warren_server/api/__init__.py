@@ -1,0 +1,1 @@
+"""HTTP: requests in, documents and problems out."""

@@ -1,0 +1,207 @@
+"""What the server answers, described for OpenAPI; `views` makes the documents."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from warren.events import State
+
+Time = str
+
+
+class Described(BaseModel):
+    """A document; newer servers may add fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ErrorDocument(Described):
+    """How an attempt failed."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class AttemptDocument(Described):
+    """One run of a job's code."""
+
+    attempt: int
+    outcome: str | None
+    worker: str | None
+    redelivered: bool
+    started_at: Time | None
+    finished_at: Time | None
+    run_seconds: float | None
+    error: ErrorDocument | None
+
+
+class SubmittedDocument(Described):
+    """A job just taken."""
+
+    id: str
+    state: State
+    task: str
+    queue: str
+    url: str
+    tracking: Literal["deferred"] | None = None
+
+
+class JobDocument(Described):
+    """A job."""
+
+    id: str
+    state: State
+    task: str
+    queue: str
+    url: str
+    attempt: int
+    max_attempts: int | None
+    submitted_at: Time | None
+    scheduled_for: Time | None
+    started_at: Time | None
+    finished_at: Time | None
+    wait_seconds: float | None
+    run_seconds: float | None
+    progress: float | None
+    progress_message: str | None
+    result: Any
+    error: ErrorDocument | None
+    attempts: list[AttemptDocument]
+
+
+class JobsDocument(Described):
+    """A page of jobs."""
+
+    jobs: list[JobDocument]
+    cursor: str | None
+
+
+class FieldProblem(Described):
+    """What is wrong with a field."""
+
+    field: str
+    rule: str
+    message: str
+
+
+class ProblemDocument(Described):
+    """A problem (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    problems: list[FieldProblem] | None = None
+
+
+class BatchItemDocument(Described):
+    """What became of one job of a batch: the job, or the problem."""
+
+    status: int
+    id: str | None = None
+    state: State | None = None
+    task: str | None = None
+    queue: str | None = None
+    url: str | None = None
+    tracking: Literal["deferred"] | None = None
+    problem: ProblemDocument | None = None
+
+
+class BatchDocument(Described):
+    """What became of a batch, in its order."""
+
+    jobs: list[BatchItemDocument]
+
+
+class TaskDocument(Described):
+    """A task."""
+
+    name: str
+    queue: str
+    timeout_seconds: float
+    max_attempts: int
+    isolation: str
+    description: str
+    schema_: dict[str, Any]
+
+    model_config = ConfigDict(extra="allow", alias_generator=lambda name: name.rstrip("_"))
+
+
+class TasksDocument(Described):
+    """The tasks jobs can be for."""
+
+    tasks: list[TaskDocument]
+
+
+class QueueDocument(Described):
+    """A queue: what the broker says of it, and its jobs by state."""
+
+    name: str
+    ready: int | None
+    unacked: int | None
+    consumers: int | None
+    jobs: dict[str, int] | None
+
+
+class QueuesDocument(Described):
+    """The queues."""
+
+    queues: list[QueueDocument]
+
+
+class DeadLetterDocument(Described):
+    """A dead letter; `message` and `body` (base64) only when asked for by its id."""
+
+    id: str
+    job: str | None
+    task: str | None
+    queue: str | None
+    reason: str
+    attempt: int | None
+    worker: str | None
+    at: Time | None
+    error: ErrorDocument | None
+    message: dict[str, Any] | None = None
+    body: str | None = None
+
+
+class DeadLettersDocument(Described):
+    """A page of dead letters."""
+
+    dead_letters: list[DeadLetterDocument]
+    cursor: str | None
+
+
+class TokenDocument(Described):
+    """A token; the secret `token` only in the answer that made it."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: Time | None
+    expires_at: Time | None
+    token: str | None = None
+
+
+class TokensDocument(Described):
+    """The tokens that are not revoked."""
+
+    tokens: list[TokenDocument]
+
+
+class AliveDocument(Described):
+    """The process answers."""
+
+    alive: bool
+
+
+class ReadyDocument(Described):
+    """Whether jobs are taken, and what the parts say."""
+
+    ready: bool
+    broker: bool
+    store: bool
+    serving: bool

@@ -1,0 +1,131 @@
+"""Routes for jobs: submit, batch, get, list."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from flask import Blueprint, Response, request
+
+from warren.events import FINAL
+from warren_server.api import views
+from warren_server.api.problems import Refusal, refusal_for
+from warren_server.api.requests import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ITEMS,
+    BatchRequest,
+    JobRequest,
+    JobsQuery,
+    WaitQuery,
+    is_job_id,
+    query,
+    read_body,
+    validate,
+)
+from warren_server.api.responses import answer
+from warren_server.store.jobs import JobFilter, JobStore
+from warren_server.submit import Accepted, Submitter
+
+_FINAL: Final = frozenset(state.value for state in FINAL)
+_POLL_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
+_CROWDED_SECONDS: Final = 0.2
+
+
+class Waiters:
+    """Bounds how many requests wait for jobs at a time, so that submits always find a thread.
+
+    Args:
+        most: How many may wait long; others are answered soon, and ask again.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._places = threading.BoundedSemaphore(most)
+
+    def wait(self, jobs: JobStore, job: str, seconds: float) -> None:
+        """Wait until a job is final, is not there, or the time is up.
+
+        The store is polled, because the event may come to any process.
+        """
+        has_place = self._places.acquire(blocking=False)
+        try:
+            self._poll(jobs, job, seconds if has_place else min(seconds, _CROWDED_SECONDS))
+        finally:
+            if has_place:
+                self._places.release()
+
+    def _poll(self, jobs: JobStore, job: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        polls = 0
+        while (left := deadline - time.monotonic()) > 0:
+            state = jobs.state(job)
+            if state is None or state in _FINAL:
+                return
+            time.sleep(min(_POLL_SECONDS[min(polls // 4, len(_POLL_SECONDS) - 1)], left))
+            polls += 1
+
+
+def routes(submitter: Submitter, jobs: JobStore, waiters: Waiters) -> Blueprint:
+    """Make the routes."""
+    blueprint = Blueprint("jobs", __name__)
+
+    @blueprint.post("/v1/jobs")
+    def submit() -> Response:
+        _refuse_key()
+        taken = submitter.submit(validate(JobRequest, read_body(request)))
+        document = views.accepted(taken)
+        return answer(document, 202, {"Location": document["url"]})
+
+    @blueprint.post("/v1/jobs/batch")
+    def submit_batch() -> Response:
+        _refuse_key()
+        batch = validate(BatchRequest, read_body(request, MAX_BATCH_BYTES, max_items=MAX_BATCH_ITEMS))
+        results = submitter.submit_many([_item(item) for item in batch.jobs])
+        return answer({"jobs": [_result(result) for result in results]}, 202)
+
+    @blueprint.get("/v1/jobs")
+    def list_jobs() -> Response:
+        asked = query(JobsQuery, request)
+        if asked.cursor is not None and not is_job_id(asked.cursor):
+            raise Refusal("invalid-request", "cursor: must be the cursor of a page before")
+        wanted = JobFilter(state=asked.state, queue=asked.queue, task=asked.task, before=asked.cursor)
+        found = jobs.list(wanted, asked.limit + 1)
+        page = found[: asked.limit]
+        cursor = page[-1][0]["id"] if len(found) > asked.limit else None
+        return answer({"jobs": [views.job(*item) for item in page], "cursor": cursor})
+
+    @blueprint.get("/v1/jobs/<job>")
+    def get_job(job: str) -> Response:
+        seconds = query(WaitQuery, request).wait
+        if is_job_id(job):
+            if seconds:
+                waiters.wait(jobs, job, seconds)
+            found = jobs.get(job)
+            if found is not None:
+                return answer(views.job(*found))
+        raise Refusal("unknown-job", f"there is no job {job!r:.100}")
+
+    return blueprint
+
+
+def _refuse_key() -> None:
+    if "Idempotency-Key" in request.headers:
+        raise Refusal(
+            "unsupported-header",
+            "this server does not honour Idempotency-Key yet; it refuses it, for ignoring it could run the job twice",
+        )
+
+
+def _item(item: object) -> JobRequest | Refusal:
+    try:
+        return validate(JobRequest, item)
+    except Refusal as refusal:
+        return refusal
+
+
+def _result(result: Accepted | Exception) -> Mapping[str, object]:
+    if isinstance(result, Accepted):
+        return {"status": 202, **views.accepted(result)}
+    refusal = refusal_for(result)
+    return {"status": refusal.status, "problem": refusal.document()}

@@ -1,0 +1,156 @@
+"""Rows as the documents clients see."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from warren_server.queues import QueueState
+from warren_server.store.fold import Row
+from warren_server.store.tokens import Token
+from warren_server.submit import DEFERRED, Accepted
+from warren_server.tasks import KnownTask
+
+Document = dict[str, Any]
+
+
+def job_url(job: str) -> str:
+    """Return the address of a job on this server."""
+    return f"/v1/jobs/{job}"
+
+
+def accepted(taken: Accepted) -> Document:
+    """Show a job just taken."""
+    event = taken.order.event
+    document: Document = {
+        "id": event.job,
+        "state": event.state.value,
+        "task": event.task,
+        "queue": event.queue,
+        "url": job_url(event.job),
+    }
+    if not taken.recorded:
+        document["tracking"] = DEFERRED
+    return document
+
+
+def job(row: Row, attempts: Sequence[Row]) -> Document:
+    """Show a job."""
+    last = attempts[-1] if attempts else None
+    started_ms = None if last is None else last["started_ms"]
+    ended_ms = None if last is None else last["finished_ms"]
+    first_ms = row["first_started_ms"]
+    return {
+        "id": row["id"],
+        "state": row["state"],
+        "task": row["task"],
+        "queue": row["queue"],
+        "url": job_url(row["id"]),
+        "attempt": row["attempt"],
+        "max_attempts": row["max_attempts"],
+        "submitted_at": time(row["submitted_ms"]),
+        "scheduled_for": time(row["scheduled_ms"]),
+        "started_at": time(started_ms),
+        "finished_at": time(row["finished_ms"]),
+        "wait_seconds": _seconds(row["submitted_ms"], first_ms),
+        "run_seconds": _seconds(started_ms, ended_ms),
+        "progress": row["progress"],
+        "progress_message": row["progress_message"],
+        "result": _result(row["result"]),
+        "error": _error(row),
+        "attempts": [_attempt(item) for item in attempts],
+    }
+
+
+def task(known: KnownTask) -> Document:
+    """Show a task."""
+    names = ("name", "queue", "timeout_seconds", "max_attempts", "isolation", "description", "schema")
+    return {name: getattr(known, name) for name in names}
+
+
+def queue(name: str, state: QueueState, counts: Mapping[str, int] | None) -> Document:
+    """Show a queue; counts are None when the store is away."""
+    return {
+        "name": name,
+        "ready": state.ready,
+        "unacked": state.unacked,
+        "consumers": state.consumers,
+        "jobs": None if counts is None else dict(sorted(counts.items())),
+    }
+
+
+def dead_letter(row: Row, *, whole: bool = False) -> Document:
+    """Show a dead letter, whole with its message."""
+    names = ("id", "job", "task", "queue", "reason", "attempt", "worker")
+    document: Document = {name: row[name] for name in names}
+    document["at"] = time(row["at_ms"])
+    document["error"] = _error(row)
+    if whole:
+        document["message"] = json.loads(row["message"])
+        document["body"] = base64.b64encode(row["body"]).decode()
+    return document
+
+
+def token(known: Token, secret: str | None = None) -> Document:
+    """Show a token; its secret only when it was just made."""
+    document: Document = {
+        "id": known.id,
+        "name": known.name,
+        "scopes": sorted(known.scopes),
+        "created_at": time(known.created_ms),
+        "expires_at": time(known.expires_ms),
+    }
+    return document if secret is None else {**document, "token": secret}
+
+
+def time(milliseconds: int | None) -> str | None:
+    """Write a time by RFC 3339, in UTC; one no calendar holds is left out."""
+    if milliseconds is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _attempt(row: Row) -> Document:
+    return {
+        "attempt": row["attempt"],
+        "outcome": row["outcome"],
+        "worker": row["worker"],
+        "redelivered": row["redelivered"],
+        "started_at": time(row["started_ms"]),
+        "finished_at": time(row["finished_ms"]),
+        "run_seconds": _seconds(row["started_ms"], row["finished_ms"]),
+        "error": _error(row),
+    }
+
+
+def _error(row: Row) -> Document | None:
+    if row["error_type"] is None:
+        return None
+    return {
+        "type": row["error_type"],
+        "message": row["error_message"] or "",
+        "traceback": row["error_traceback"] or "",
+    }
+
+
+def _seconds(start_ms: int | None, end_ms: int | None) -> float | None:
+    if start_ms is None or end_ms is None:
+        return None
+    # Clocks of different machines may disagree by some milliseconds.
+    return max(end_ms - start_ms, 0) / 1000
+
+
+def _result(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,84 @@
+"""The Flask application: wiring only."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+from flask import Flask, Response, g, request
+
+from warren import metrics
+from warren_server.api import dead_letters, health, jobs, problems, queues, tokens, tutorial
+from warren_server.api.problems import Refusal
+from warren_server.api.requests import MAX_REQUEST_BYTES
+from warren_server.api.routes import ROUTES
+from warren_server.auth import Scope
+from warren_server.parts import Parts
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_VARIABLE: Final = re.compile(r"<(\w+)>")
+_SCOPES: Final[dict[tuple[str, str], Scope | None]] = {(route.method, route.path): route.scope for route in ROUTES}
+
+
+def create_app(parts: Parts) -> Flask:
+    """Make the application of one process.
+
+    Args:
+        parts: What it is made of; they need not be started.
+    """
+    app = Flask("warren_server", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    app.config["TRUSTED_HOSTS"] = parts.config.server.hosts
+    # Redirects to a tidier path would hide which route was meant.
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    problems.install(app)
+    _guard(app, parts)
+    _measure(app)
+    waiters = jobs.Waiters(parts.config.server.threads // 2)
+    app.register_blueprint(jobs.routes(parts.submitter, parts.jobs, waiters))
+    app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs))
+    app.register_blueprint(dead_letters.routes(parts.letters))
+    app.register_blueprint(tokens.routes(parts.tokens))
+    app.register_blueprint(health.routes(parts.checks))
+    if parts.config.offer.tutorial:
+        app.register_blueprint(tutorial.routes(parts.submitter))
+    return app
+
+
+def _guard(app: Flask, parts: Parts) -> None:
+    @app.before_request
+    def guard() -> None:
+        if "X-HTTP-Method-Override" in request.headers:
+            raise Refusal("bad-request", "X-HTTP-Method-Override is not honoured; use the method itself")
+        if request.url_rule is None:
+            return
+        method = "GET" if request.method in ("HEAD", "OPTIONS") else request.method
+        # A route that is missing in the table is for administrators only.
+        scope = _SCOPES.get((method, _path(request.url_rule.rule)), "admin")
+        if request.method != "OPTIONS" and scope is not None:
+            parts.gate.check(request.headers.get("Authorization"), scope)
+
+
+def _measure(app: Flask) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        route = "none" if request.url_rule is None else _path(request.url_rule.rule)
+        method = request.method if request.method in _METHODS else "other"
+        metrics.counter("warren_http_requests_total").labels(
+            route=route, method=method, status=str(response.status_code)
+        ).inc()
+        if "began" in g:
+            metrics.histogram("warren_http_request_seconds").labels(route=route).observe(time.perf_counter() - g.began)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _path(rule: str) -> str:
+    return _VARIABLE.sub(r"{\1}", rule)

@@ -1,0 +1,141 @@
+"""Who may do what: bearer tokens with scopes."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from warren.errors import SettingsError
+from warren_server.api.problems import Refusal
+from warren_server.errors import StoreDown
+from warren_server.settings import AuthSettings, ServerSettings
+from warren_server.store.tokens import PREFIX, Token, TokenStore, digest
+
+logger = logging.getLogger(__name__)
+
+Scope = Literal["submit", "read", "admin"]
+
+_FRESH_SECONDS: Final = 5.0
+"""So long a revoked token may still open, in processes that saw it just before."""
+_STALE_SECONDS: Final = 900.0
+"""So long a token seen before opens while the store is away: an outage of the store stops no job."""
+_CACHED: Final = 10_000
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="warren"'}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    token: Token | None
+    at: float
+
+
+class Gate:
+    """Checks bearer tokens.
+
+    Args:
+        tokens: The tokens there are.
+        mode: `tokens`: always needed; `none`: never; `auto`: needed once there is one.
+    """
+
+    def __init__(self, tokens: TokenStore, mode: Literal["auto", "tokens", "none"]) -> None:
+        self._tokens = tokens
+        self._mode = mode
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._any: tuple[float, bool] | None = None
+
+    def check(self, authorization: str | None, scope: Scope) -> None:
+        """Let a request through, or not.
+
+        Args:
+            authorization: Its Authorization header.
+            scope: What it needs.
+
+        Raises:
+            Refusal: `unauthenticated` or `forbidden`.
+            StoreDown: The store is away and the token was not seen before.
+        """
+        if self._mode == "none" or (self._mode == "auto" and not self._needs_tokens()):
+            return
+        token = self._find(_secret(authorization))
+        if token is None or not token.valid(time.time_ns() // 1_000_000):
+            raise _unauthenticated("the token is unknown, expired or revoked")
+        if not token.allows(scope):
+            logger.warning(
+                "token %s lacks scope %s",
+                token.id,
+                scope,
+                extra={"event": "forbidden", "token": token.id, "scope": scope},
+            )
+            raise Refusal("forbidden", f"this needs the scope {scope}; the token has {', '.join(sorted(token.scopes))}")
+
+    def _find(self, secret: str) -> Token | None:
+        hashed = digest(secret)
+        now = time.monotonic()
+        with self._lock:
+            seen = self._seen.get(hashed)
+        if seen is not None and now - seen.at < _FRESH_SECONDS:
+            return seen.token
+        try:
+            token = self._tokens.find(hashed)
+        except StoreDown:
+            if seen is not None and seen.token is not None and now - seen.at < _STALE_SECONDS:
+                return seen.token
+            raise
+        if token is not None and not hmac.compare_digest(token.hash, hashed):
+            token = None
+        with self._lock:
+            self._seen[hashed] = _Seen(token, now)
+            self._seen.move_to_end(hashed)
+            while len(self._seen) > _CACHED:
+                self._seen.popitem(last=False)
+        return token
+
+    def _needs_tokens(self) -> bool:
+        now = time.monotonic()
+        if self._any is not None and (self._any[1] or now - self._any[0] < _FRESH_SECONDS):
+            return self._any[1]
+        try:
+            found = self._tokens.any()
+        except StoreDown:
+            if self._any is not None:
+                return self._any[1]
+            raise
+        self._any = (now, found)
+        return found
+
+
+def refuse_open_door(server: ServerSettings, auth: AuthSettings, tokens: TokenStore) -> None:
+    """Stop a server that anyone on the network could use without anybody having said so.
+
+    Raises:
+        SettingsError: It binds beyond loopback and there is no token.
+    """
+    if server.loopback or auth.auth == "none":
+        return
+    try:
+        found = tokens.any()
+    except StoreDown as error:
+        logger.warning("cannot look for tokens: %s; all requests will need one", error, extra={"event": "store_down"})
+        return
+    if not found:
+        raise SettingsError(
+            f"WARREN_SERVER_BIND is {server.bind!r}, which others can reach, and there is no token; make one with "
+            "python -m warren_server token create --scopes admin, bind to 127.0.0.1, or say WARREN_AUTH=none"
+        )
+
+
+def _secret(authorization: str | None) -> str:
+    scheme, _, secret = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.startswith(PREFIX) or len(secret) > 200:
+        raise _unauthenticated("send Authorization: Bearer wrn_…; a token in the query string is not accepted")
+    return secret
+
+
+def _unauthenticated(detail: str) -> Refusal:
+    return Refusal("unauthenticated", detail, headers=_CHALLENGE)

@@ -1,0 +1,191 @@
+"""The parts of one server process, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from warren.errors import SettingsError, TransportError
+from warren.lifecycle import Closing
+from warren.settings import BrokerSettings, TaskSettings, load
+from warren.task import load_tasks
+from warren.transport import Transport
+from warren_server.auth import Gate
+from warren_server.errors import StoreError
+from warren_server.projection import Projection
+from warren_server.queues import Queues, QueueState, ReadDepths
+from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
+from warren_server.store.dead_letters import DeadLetterStore
+from warren_server.store.engine import Database
+from warren_server.store.jobs import JobStore
+from warren_server.store.tokens import TokenStore
+from warren_server.store.writer import Writer
+from warren_server.submit import Submitter
+from warren_server.tasks import KnownTasks, from_catalog, from_registry
+
+logger = logging.getLogger(__name__)
+
+_PREPARE_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """All settings of a server and the tasks it knows: what every process of it shares.
+
+    Attributes:
+        server: Where it listens.
+        store: Where it records.
+        broker: Where it publishes.
+        auth: Who may use it.
+        offer: What it offers.
+        tasks: The tasks it takes jobs for.
+    """
+
+    server: ServerSettings
+    store: StoreSettings
+    broker: BrokerSettings
+    auth: AuthSettings
+    offer: OfferSettings
+    tasks: KnownTasks
+
+
+def read_config() -> ServerConfig:
+    """Read the environment.
+
+    Raises:
+        SettingsError: A setting breaks its rule, or tasks cannot be loaded.
+    """
+    offer = load(OfferSettings)
+    modules = load(TaskSettings).tasks
+    tasks = from_catalog(offer.catalog) if offer.catalog is not None else from_registry(load_tasks(modules))
+    if offer.tutorial and "greet" not in tasks:
+        raise SettingsError("WARREN_TUTORIAL is 1: this needs a task called greet; name its module in WARREN_TASKS")
+    return ServerConfig(
+        server=load(ServerSettings),
+        store=load(StoreSettings),
+        broker=load(BrokerSettings),
+        auth=load(AuthSettings),
+        offer=offer,
+        tasks=tasks,
+    )
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """What one process consists of. Building it does no I/O; `start` begins, `stop` ends in reverse order.
+
+    Attributes:
+        config: The server's configuration.
+        transport: The connection to the broker.
+        prepare: Gives the broker its queues, or checks them; called once there is a connection.
+        read_depths: Reads queue depths from the management API, if there is one.
+    """
+
+    config: ServerConfig
+    transport: Transport
+    prepare: Callable[[], None]
+    read_depths: ReadDepths | None = None
+    draining: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.database = Database(config.store)
+        self.jobs = JobStore(self.database)
+        self.letters = DeadLetterStore(self.database)
+        self.tokens = TokenStore(self.database)
+        self.writer = Writer(self.jobs, config.store.wait_seconds)
+        self.projection = Projection(self.transport, self.jobs, self.letters)
+        self.queues = Queues(self.transport, config.tasks.queues(), self.read_depths)
+        # Beyond loopback `auto` never opens by itself: that there was a token at start was checked there.
+        closed = config.auth.auth == "auto" and not config.server.loopback
+        self.gate = Gate(self.tokens, "tokens" if closed else config.auth.auth)
+        self.submitter = Submitter(
+            tasks=config.tasks,
+            queues=self.queues,
+            transport=self.transport,
+            writer=self.writer,
+            publish_wait_seconds=config.server.publish_wait_seconds,
+            confirm_seconds=config.server.confirm_seconds,
+        )
+        self._prepared = threading.Event()
+        self._stopping = threading.Event()
+        self._closing = Closing()
+
+    def start(self) -> None:
+        """Start all parts; a broker or store that is away is waited for in the background."""
+        self._closing.add("store", self.database.close)
+        self.transport.start()
+        self._closing.add("transport", self.transport.stop)
+        self.writer.start()
+        self._closing.add("writer", self.writer.stop)
+        self._closing.add("projection", self.projection.stop)
+        preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
+        preparing.start()
+        self._closing.add("preparation", lambda: preparing.join(5))
+
+    def drain(self) -> None:
+        """Become unready; requests at hand go on. Safe in a signal handler."""
+        self.draining.set()
+
+    def stop(self) -> None:
+        """Stop all parts, last started first. Idempotent."""
+        self.draining.set()
+        self._stopping.set()
+        self._closing.close()
+
+    def checks(self) -> Mapping[str, bool]:
+        """Tell how the parts are doing."""
+        status = self.transport.status
+        return {
+            "broker": status.connected and not status.blocked and self._prepared.is_set(),
+            "store": self._store_answers(),
+            "serving": not self.draining.is_set(),
+        }
+
+    def _store_answers(self) -> bool:
+        try:
+            self.jobs.state("")
+        except StoreError:
+            return False
+        return True
+
+    def _prepare(self) -> None:
+        """Prepare the broker, however long it takes to come up, then begin to consume."""
+        while not self._stopping.is_set():
+            if not self.transport.wait_ready(_PREPARE_PAUSE_SECONDS):
+                continue
+            try:
+                self.prepare()
+            except TransportError as error:
+                logger.warning("the broker is not ready: %s; trying on", error, extra={"event": "broker_not_ready"})
+                self._stopping.wait(_PREPARE_PAUSE_SECONDS)
+                continue
+            self._prepared.set()
+            self.projection.start()
+            return
+
+
+def assemble(config: ServerConfig) -> Parts:
+    """Build the parts of a process on RabbitMQ."""
+    from warren.amqp import connect
+    from warren.amqp.management import Management
+    from warren.amqp.topology import prepare
+
+    transport = connect(config.broker)
+    management = Management(config.broker)
+
+    def read_depths() -> Mapping[str, QueueState]:
+        found = management.queue_depths()
+        return {
+            name: QueueState(ready=depth.ready, unacked=depth.unacked, consumers=depth.consumers)
+            for name, depth in found.items()
+        }
+
+    return Parts(
+        config=config,
+        transport=transport,
+        prepare=lambda: prepare(transport, config.broker, config.tasks.queues()),
+        read_depths=read_depths,
+    )

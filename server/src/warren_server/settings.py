@@ -1,0 +1,116 @@
+"""Settings of the server, read from the environment once, at start."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from warren.settings import Seconds, Settings
+
+
+class ServerSettings(Settings):
+    """Where and how the server listens."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_SERVER_")
+
+    bind: str = "127.0.0.1:8000"
+    """Address and port, `host:port`, IPv6 in brackets. Default `127.0.0.1:8000`."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 2
+    """Server processes, each with its own connection to the broker. Default 2."""
+    threads: Annotated[int, Field(ge=4, le=256)] = 32
+    """Requests a process answers at a time; half of them at most are long polls. Default 32."""
+    trusted_hosts: str = ""
+    """Host names requests may carry, separated by commas, `.example.com` for a domain with its subdomains. Default:
+    bound to loopback the names of loopback, which keeps web pages from reaching the server by DNS rebinding; else
+    any."""
+    read_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
+    """Time a client has for a whole request, first byte to last. Default 10 s: slow clients hold no thread."""
+    publish_wait_seconds: Annotated[float, Field(ge=0, le=30)] = 1.0
+    """How long a submit waits for the broker's connection or for room in the window before 503. Default 1 s."""
+    confirm_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """How long a submit waits for the broker's confirm before its outcome is unknown. Default 5 s."""
+    drain_seconds: Seconds = 20.0
+    """Time running requests have to finish at a stop. Default 20 s."""
+
+    @field_validator("bind")
+    @classmethod
+    def _bind_is_host_and_port(cls, value: str) -> str:
+        try:
+            parts = urlsplit(f"//{value}")
+            whole = bool(parts.hostname) and parts.port is not None and not parts.path
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError("must be host:port, such as 127.0.0.1:8000 or [::1]:8000")
+        return value
+
+    @property
+    def host(self) -> str:
+        """The host to bind to, without brackets."""
+        return urlsplit(f"//{self.bind}").hostname or ""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def hosts(self) -> list[str] | None:
+        """Host names to trust, or None for any."""
+        named = [host.strip() for host in self.trusted_hosts.split(",") if host.strip()]
+        if named:
+            return named
+        return ["localhost", "127.0.0.1", "[::1]", self.host] if self.loopback else None
+
+
+class StoreSettings(Settings):
+    """Where the server records jobs."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_STORE_")
+
+    url: SecretStr | None = None
+    """`sqlite:////absolute/path.db` or `postgresql://user:password@host/database`. Secret, because it may hold a
+    password. Default: `warren.db` in the working folder."""
+    password_file: Path | None = None
+    """File that holds the database password, read at each connect so that rotation needs no restart. No default."""
+    wait_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
+    """How long a submit waits for its record before it answers with deferred tracking. Default 2 s."""
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_known(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            scheme = urlsplit(value.get_secret_value()).scheme
+            if scheme not in ("sqlite", "postgresql", "postgres"):
+                raise ValueError("must begin with sqlite:// or postgresql://")
+        return value
+
+
+class AuthSettings(Settings):
+    """Who may use the server."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_")
+
+    auth: Literal["auto", "tokens", "none"] = "auto"
+    """`auto`: bearer tokens; while none exists a server on loopback is open, any other refuses to start. `tokens`:
+    tokens always. `none`: open to whoever reaches it. Default `auto`."""
+
+
+class OfferSettings(Settings):
+    """What the server offers."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_")
+
+    catalog: Path | None = None
+    """File written by `warren tasks export`, to know tasks without importing their code. Beats `WARREN_TASKS`. No
+    default."""
+    tutorial: bool = False
+    """Offer `/add-job/<cmd>`, the tutorial's route. Default off: it changes things on GET."""

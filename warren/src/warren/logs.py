@@ -44,7 +44,8 @@ def configure_logs(settings: LogSettings, **fields: str) -> None:
     rendering: list[structlog.typing.Processor] = (
         [
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            # ASCII: no value can break the line for any reader, nor fail to be written in any locale.
+            structlog.processors.JSONRenderer(ensure_ascii=True),
         ]
         if settings.format == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), event_key="message")]

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from prometheus_client import CollectorRegistry
+
 from waiting import eventually
 from warren.envelope import Envelope, Message, encode, new_job_id
 from warren.events import Event, State, decode_batch

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from waiting import eventually
 from warren.amqp import connect
 from warren.amqp.topology import prepare

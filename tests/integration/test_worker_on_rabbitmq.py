@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from waiting import eventually
 from warren.envelope import Message, decode
 from warren.events import State

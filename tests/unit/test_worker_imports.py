@@ -20,7 +20,8 @@ def test_the_decorator_is_found_in_the_package_whatever_was_imported_first(first
 
 @pytest.mark.parametrize("module", ["warren_worker.runner", "warren_worker.child"])
 def test_a_worker_does_not_load_what_only_clients_and_servers_need(module: str) -> None:
-    code = f"import sys, {module}\nprint([name for name in ('httpx', 'click', 'flask', 'sqlalchemy') if name in sys.modules])"
+    others = ("httpx", "click", "flask", "sqlalchemy")
+    code = f"import sys, {module}\nprint([name for name in {others} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from waiting import eventually
 from warren import Context, Retry
 from warren.envelope import decode

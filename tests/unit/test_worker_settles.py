@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from typing import Any
 
 import pytest
+
 from waiting import eventually
 from warren import Context, Discard, Retry
 from warren.envelope import Envelope, Message, decode, new_job_id
@@ -344,7 +344,7 @@ def test_a_result_that_is_not_json_or_too_large_is_left_out_and_noted(registry: 
 def test_an_error_that_cannot_be_told_is_told_as_far_as_possible(registry: Registry) -> None:
     class Hostile(Exception):
         def __str__(self) -> str:
-            sys.exit("no message for you")
+            raise SystemExit("no message for you")
 
     class Odd(Exception):
         def __str__(self) -> str:

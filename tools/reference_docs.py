@@ -20,6 +20,18 @@ from warren.settings import Settings, variable
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
 GENERATED = "<!-- Written by `make docs` from the code; change the code instead. -->\n"
+_SETTINGS_INTRO = """\
+Read from the environment once, at start. A value that breaks its rule stops the program with exit status 2 and a line
+that names the variable, the value and the rule. An empty variable counts as not set.
+"""
+_METRICS_INTRO = """\
+Prometheus text at `/metrics` of the server, and of each worker's and scaler's probe port. The server's processes are
+added up; processes that ended leave no gauge behind. Labels are bounded: task names that are not known to the component
+fold into `unknown`.
+"""
+_HTTP_INTRO = """\
+The machine-readable contract is `/openapi.json` of any server. Errors are [problems](errors.md#over-http).
+"""
 
 
 def settings_page() -> str:
@@ -29,8 +41,7 @@ def settings_page() -> str:
     parts = [
         "# Settings\n",
         GENERATED,
-        "Read from the environment once, at start. A value that breaks its rule stops the program with exit status 2 and "
-        "a line that names the variable, the value and the rule. An empty variable counts as not set.\n",
+        _SETTINGS_INTRO,
     ]
     groups = sorted(_subclasses(Settings), key=lambda group: (group.__module__, group.__name__))
     for group in groups:
@@ -54,9 +65,7 @@ def metrics_page() -> str:
         [
             "# Metrics\n",
             GENERATED,
-            "Prometheus text at `/metrics` of the server, and of each worker's and scaler's probe port. The server's "
-            "processes are added up; processes that ended leave no gauge behind. Labels are bounded: task names that "
-            "are not known to the component fold into `unknown`.\n",
+            _METRICS_INTRO,
             _table(("name", "type", "labels", "component", "meaning"), rows),
         ]
     )
@@ -118,7 +127,7 @@ def http_page() -> str:
         [
             "# HTTP API\n",
             GENERATED,
-            "The machine-readable contract is `/openapi.json` of any server. Errors are [problems](errors.md#over-http).\n",
+            _HTTP_INTRO,
             _table(("route", "does", "answers"), rows),
             "## Schemas\n",
             schemas,

@@ -178,10 +178,40 @@ def test_lists_are_tables_for_people_and_one_json_list_for_programs(
     assert len(json.loads(listed.stdout)) == 1
 
 
-def test_dead_show_prints_the_traceback() -> None:
-    result = warren(Server().on(f"GET /v1/jobs/{ID}", DEAD), "dead", "show", ID)
+LETTER = {
+    "id": "d1",
+    "task": "add",
+    "reason": "failed 1 of 1 attempts",
+    "error": {"type": "ValueError", "message": "bad", "traceback": "Traceback: x"},
+    "message": {"headers": {}},
+    "body": "eyJhIjoxff8=",
+}
 
+
+def test_dead_show_prints_reason_traceback_and_the_body_whatever_its_bytes() -> None:
+    result = warren(Server().on("GET /v1/dead-letters/d1", LETTER), "dead", "show", "d1")
+
+    assert "failed 1 of 1 attempts" in result.stdout
     assert "Traceback: x" in result.stdout
+    assert '{"a":1}\\xff' in result.stdout
+
+
+def test_dead_show_as_json_has_the_body_in_base64() -> None:
+    result = warren(Server().on("GET /v1/dead-letters/d1", LETTER), "dead", "show", "d1", "--json")
+
+    assert json.loads(result.stdout)["body"] == LETTER["body"]
+
+
+def test_up_runs_the_local_stack_and_ends_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    from warren.local import stack
+
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(stack, "up", lambda **options: asked.append(options) or 7)
+
+    result = warren(None, "up", "--tasks", "mine", "--max-workers", "2")
+
+    assert asked == [{"tasks": "mine", "bind": None, "max_workers": 2}]
+    assert result.exit_code == 7
 
 
 def test_a_new_token_is_alone_on_standard_output_so_that_it_can_be_captured() -> None:

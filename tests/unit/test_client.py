@@ -404,6 +404,7 @@ def test_the_asynchronous_client_does_all_that_the_other_does() -> None:
             httpx.Response(200, json={"name": "default"}),
             httpx.Response(200, json={"tasks": []}),
             httpx.Response(200, json={"dead_letters": []}),
+            httpx.Response(200, json={"id": "d1", "body": "e30="}),
             httpx.Response(200, json={"id": "t1"}),
             httpx.Response(200, json={"tokens": []}),
             httpx.Response(204),
@@ -420,6 +421,7 @@ def test_the_asynchronous_client_does_all_that_the_other_does() -> None:
             await server.queue("default")
             await server.tasks()
             await server.dead_letters()
+            await server.dead_letter("d1")
             await server.create_token(["read"])
             await server.tokens()
             await server.revoke_token("t1")
@@ -436,7 +438,7 @@ def test_the_asynchronous_client_does_all_that_the_other_does() -> None:
 
     assert submitted.state is State.QUEUED
     assert done.succeeded
-    assert requests == 17
+    assert requests == 18
     assert kind == "unknown-job"
 
 

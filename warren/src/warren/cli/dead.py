@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from warren.cli import show
 from warren.cli.output import Output
 from warren.cli.parameters import with_server
 from warren.client import Client
@@ -26,11 +25,26 @@ def list_dead(client: Client, out: Output, limit: int) -> None:
 
 
 @dead.command("show")
-@click.argument("job_id", metavar="JOB")
+@click.argument("letter_id", metavar="ID")
 @with_server
-def show_dead(client: Client, out: Output, job_id: str) -> None:
-    """Show how JOB died, with its last traceback."""
-    view = client.job(job_id)
-    show.job(out, view)
-    if not out.as_json and show.traceback(view):
-        out.text(f"\n{show.traceback(view)}")
+def show_dead(client: Client, out: Output, letter_id: str) -> None:
+    """Show the dead letter ID: how it died, its last traceback and its message."""
+    letter = client.dead_letter(letter_id)
+    error = letter.error
+    out.pairs(
+        letter,
+        [
+            ("id", letter.id),
+            ("job", letter.job),
+            ("task", letter.task),
+            ("queue", letter.queue),
+            ("attempt", letter.attempt),
+            ("died", letter.at),
+            ("worker", letter.worker),
+            ("reason", letter.reason),
+            ("error", None if error is None else f"{error.type}: {error.message}"),
+            ("body", letter.body),
+        ],
+    )
+    if not out.as_json and error is not None and error.traceback:
+        out.text(f"\n{error.traceback}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +82,7 @@ def note(text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Turn views into what JSON can write; times become RFC 3339 in UTC."""
+    """Turn views into what JSON can write; times become RFC 3339 in UTC, bytes base64."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, datetime):
@@ -90,7 +91,7 @@ def plain(value: Any) -> Any:
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return value
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def shown(value: object) -> str:
@@ -104,6 +105,8 @@ def shown(value: object) -> str:
             return f"{value:.3f}".rstrip("0").rstrip(".")
         case str():
             return clean(value)
+        case bytes():
+            return clean(value.decode(errors="backslashreplace"))
         case _:
             return clean(json.dumps(plain(value), ensure_ascii=False))
 

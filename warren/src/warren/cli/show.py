@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from warren.cli.output import Output, clean
+from warren.cli.output import Output
 from warren.client import JobView
 
 
@@ -34,11 +34,6 @@ def job(out: Output, view: JobView) -> None:
             ("error", None if error is None else f"{error.type}: {error.message}"),
         ],
     )
-
-
-def traceback(view: JobView) -> str:
-    """Return the latest traceback, made safe for a terminal."""
-    return "" if view.error is None else clean(view.error.traceback)
 
 
 def summary(view: JobView) -> str:

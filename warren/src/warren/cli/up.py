@@ -6,8 +6,11 @@ import click
 
 
 @click.command()
-def up() -> None:
+@click.option("--tasks", metavar="MODULES", help="Modules with tasks, separated by commas; else WARREN_TASKS.")
+@click.option("--bind", metavar="HOST:PORT", help="Where the server listens; else 127.0.0.1:8000.")
+@click.option("--max-workers", type=click.IntRange(min=1), help="Most workers; WARREN_SCALER_MAX, else 4.")
+def up(tasks: str | None, bind: str | None, max_workers: int | None) -> None:
     """Run broker, server and workers on this machine until Ctrl-C; data stays in .warren/."""
     from warren.local import stack
 
-    stack.up()
+    raise click.exceptions.Exit(stack.up(tasks=tasks, bind=bind, max_workers=max_workers))

@@ -152,6 +152,10 @@ class AsyncClient:
         """Ask for the jobs that ran out of attempts, newest first."""
         return wire.read_dead_letters(await self._send(wire.dead_letters(limit, cursor)))
 
+    async def dead_letter(self, letter_id: str) -> DeadLetterView:
+        """Ask for one dead letter, with its message."""
+        return wire.read_dead_letter(await self._send(wire.dead_letter(letter_id)))
+
     async def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
         """Make a token; its secret is in this answer only."""
         return wire.read_token(await self._send(wire.create_token(scopes, name, expires_in)))

@@ -149,6 +149,10 @@ class Client:
         """Ask for the jobs that ran out of attempts, newest first."""
         return wire.read_dead_letters(self._send(wire.dead_letters(limit, cursor)))
 
+    def dead_letter(self, letter_id: str) -> DeadLetterView:
+        """Ask for one dead letter, with its message."""
+        return wire.read_dead_letter(self._send(wire.dead_letter(letter_id)))
+
     def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
         """Make a token; its secret is in this answer only."""
         return wire.read_token(self._send(wire.create_token(scopes, name, expires_in)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -170,7 +171,10 @@ class DeadLetterView:
         reason: Why it died, as a sentence.
         attempt: Attempts it had.
         at: When it died.
+        worker: Name of the worker that gave it up.
         error: How its last attempt failed.
+        message: Properties and headers of the message, only when asked for by id.
+        body: Its body, only when asked for by id.
     """
 
     id: str
@@ -180,7 +184,10 @@ class DeadLetterView:
     reason: str = ""
     attempt: int | None = None
     at: datetime | None = None
+    worker: str | None = None
     error: JobError | None = None
+    message: Mapping[str, Any] | None = None
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +292,10 @@ def read_dead_letter(document: Mapping[str, Any]) -> DeadLetterView:
         reason=document.get("reason") or "",
         attempt=document.get("attempt"),
         at=_time(document.get("at")),
+        worker=document.get("worker"),
         error=_error(document.get("error")),
+        message=document.get("message"),
+        body=None if document.get("body") is None else base64.b64decode(document["body"]),
     )
 
 

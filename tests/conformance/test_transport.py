@@ -418,6 +418,18 @@ class TransportContract:
 
         eventually(lambda: harness.transport.depth(WORK).result(5).consumers == 0)
 
+    def test_a_subscription_can_be_stopped_before_it_ever_began(self, harness: Harness) -> None:
+        inbox = Inbox()
+        harness.publish()
+
+        at_once = harness.transport.consume(WORK, inbox, prefetch=1).stop()
+        nowhere = harness.transport.consume("nowhere", inbox, prefetch=1)
+        nowhere.stop().result(ANSWER_SECONDS)
+
+        at_once.result(ANSWER_SECONDS)
+        eventually(lambda: harness.transport.depth(WORK).result(5) == QueueDepth(ready=1, consumers=0))
+        assert inbox.deliveries == []
+
     def test_what_is_at_hand_can_be_settled_after_the_subscription_stopped(self, harness: Harness) -> None:
         inbox, later = Inbox(acking=False), Inbox()
         harness.publish(b"kept")

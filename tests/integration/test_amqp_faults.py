@@ -278,6 +278,42 @@ def test_a_wrong_password_is_logged_clearly_and_tried_again_with_the_files_new_c
     assert "wrong-secret" not in caplog.text
 
 
+def test_a_password_file_that_is_not_there_yet_is_waited_for(
+    amqp: BrokerSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert amqp.url is not None
+    password = tmp_path / "password"
+    transport = connect(amqp.model_copy(update={"password_file": password, "reconnect_max_seconds": 0.5}))
+    transport.start()
+    eventually(lambda: f"credential file {password} cannot be read" in caplog.text)
+
+    password.write_text(str(urlsplit(amqp.url.get_secret_value()).password))
+
+    assert transport.wait_ready(20)
+    transport.stop()
+
+
+def test_a_subscription_can_be_stopped_without_a_connection(amqp: BrokerSettings) -> None:
+    with Proxy.before(amqp) as proxy:
+        transport = connect(proxy.settings.model_copy(update={"reconnect_max_seconds": 0.5}))
+        transport.start()
+        assert transport.wait_ready(10)
+        prepare(transport, amqp, ["work"])
+        stays, goes = (transport.consume(WORK, lambda delivery: delivery.ack(), prefetch=1) for _ in range(2))
+        eventually(lambda: stays.active and goes.active)
+        proxy.freeze()
+        proxy.cut()
+        eventually(lambda: not goes.active)
+
+        goes.stop().result(5)
+        proxy.thaw()
+
+        eventually(lambda: stays.active, timeout_seconds=20)
+        assert not goes.active
+        eventually(lambda: transport.depth(WORK).result(5).consumers == 1)
+        transport.stop()
+
+
 def test_a_virtual_host_that_is_not_there_is_named_as_the_cause(
     amqp: BrokerSettings, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -214,8 +214,10 @@ class AmqpSubscription:
         channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _frame: self._consume(channel))
 
     def _consume(self, channel: Any) -> None:
-        if self._stopping or not channel.is_open:
+        if self._stopping:
+            # Stopped while the channel was made ready: nobody else would close it.
             self._finish()
+            channel.close()
             return
         arguments: dict[str, Any] = {}
         if self._timeout_seconds is not None:

@@ -153,7 +153,7 @@ def _integer(message: Message, name: str) -> int | None:
 def _content_id(message: Message) -> str:
     """Make the same id for the same message in every hand-out."""
     digest = hashlib.sha256(_metadata(message).encode() + b"\0" + message.body).digest()
-    return str(UUID(bytes=digest[:16], version=8))
+    return str(UUID(bytes=digest[:16], version=5))
 
 
 def _metadata(message: Message) -> str:

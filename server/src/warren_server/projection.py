@@ -83,9 +83,19 @@ class Projection:
         while not self._stopping.is_set():
             batch = self._collect()
             if batch:
-                self._settle([read(delivery) for delivery in batch])
+                self._project(batch)
         while (left := self._take(0)) is not None:
             left.nack()
+
+    def _project(self, batch: list[Delivery]) -> None:
+        try:
+            self._settle([read(delivery) for delivery in batch])
+        except Exception:
+            # A mistake of ours must not end the thread: the broker keeps the messages until a version can store them.
+            logger.exception("could not project %d messages", len(batch), extra={"event": "projection_failed"})
+            self._stopping.wait(_RETRY_SECONDS[-1])
+            for delivery in batch:
+                delivery.nack()
 
     def _collect(self) -> list[Delivery]:
         first = self._take(None)

@@ -386,9 +386,16 @@ class TransportContract:
         harness.transport.consume(DEAD, dead, prefetch=1)
         harness.publish(b"poison")
 
-        harness.transport.consume(WORK, lambda delivery: delivery.reject(), prefetch=1)
+        tries = Inbox(acking=False)
+
+        def fail(delivery: Delivery) -> None:
+            tries(delivery)
+            delivery.reject()
+
+        harness.transport.consume(WORK, fail, prefetch=1)
 
         (letter,) = dead.wait(1)
+        assert len(tries.deliveries) == 3
         assert letter.message.body == b"poison"
         assert letter.message.headers["x-first-death-reason"] == "delivery_limit"
         assert letter.message.headers["x-first-death-queue"] == WORK

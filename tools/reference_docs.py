@@ -103,7 +103,11 @@ def cli_page() -> str:
 
     parts = ["# Command line\n", GENERATED]
     for path, command in _commands(main, ("warren",)):
-        context = click.Context(command, info_name=" ".join(path), terminal_width=100, max_content_width=100)
+        # The names of the help option are the root's; click remembers them on the command at first use.
+        names = main.context_settings["help_option_names"]
+        context = click.Context(
+            command, info_name=" ".join(path), terminal_width=100, max_content_width=100, help_option_names=names
+        )
         parts.append(f"{'#' * min(len(path) + 1, 4)} `{' '.join(path)}`\n")
         parts.append(f"```\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)

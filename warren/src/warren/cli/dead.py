@@ -7,6 +7,7 @@ import click
 from warren.cli.output import Output
 from warren.cli.parameters import with_server
 from warren.client import Client
+from warren.client.views import JobError
 
 
 @click.group()
@@ -20,8 +21,11 @@ def dead() -> None:
 def list_dead(client: Client, out: Output, limit: int) -> None:
     """List dead letters, newest first."""
     found = client.dead_letters(limit=limit)
-    rows = [(letter.id, letter.task, letter.queue, letter.attempt, letter.at, letter.reason) for letter in found]
-    out.table(found, ("id", "task", "queue", "attempt", "died", "reason"), rows)
+    rows = [
+        (letter.id, letter.task, letter.queue, letter.attempt, letter.at, letter.reason, _error(letter.error))
+        for letter in found
+    ]
+    out.table(found, ("id", "task", "queue", "attempt", "died", "reason", "last error"), rows)
 
 
 @dead.command("show")
@@ -42,9 +46,13 @@ def show_dead(client: Client, out: Output, letter_id: str) -> None:
             ("died", letter.at),
             ("worker", letter.worker),
             ("reason", letter.reason),
-            ("error", None if error is None else f"{error.type}: {error.message}"),
+            ("error", _error(error)),
             ("body", letter.body),
         ],
     )
     if not out.as_json and error is not None and error.traceback:
         out.text(f"\n{error.traceback}")
+
+
+def _error(error: JobError | None) -> str | None:
+    return None if error is None else f"{error.type}: {error.message}"

@@ -23,7 +23,7 @@ up: environment ## Run RabbitMQ, server and workers in the foreground; Ctrl-C dr
 test: environment broker ## Run everything a change must pass: lint, types, import contracts, all suites, coverage
 	@$(MAKE) lint
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest tests/unit tests/conformance tests/integration tests/docs tests/faults -q $(PYTEST)
+	@$(BIN)/coverage run -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

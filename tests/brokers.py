@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,10 +19,17 @@ from warren.local.processes import is_alive
 
 @dataclass(frozen=True)
 class ExternalBroker:
-    """A broker that somebody else runs."""
+    """A broker that somebody else runs; another process of this test run, or nobody of ours.
+
+    Attributes:
+        folder: The node's folder, when it is the run's own.
+        owner: Id of the process that started it, when it is the run's own.
+    """
 
     url: str
     management_url: str
+    folder: str = ""
+    owner: int = 0
 
     @classmethod
     def from_url(cls, url: str) -> ExternalBroker:
@@ -41,7 +48,7 @@ class SharedNode:
         self._mine = folder / f"user-{os.getpid()}"
         self._node: PrivateNode | None = None
 
-    def join(self) -> PrivateNode | ExternalBroker:
+    def join(self) -> ExternalBroker:
         with self._locked():
             address = self._folder / "address.json"
             if address.exists():
@@ -50,8 +57,11 @@ class SharedNode:
             self._node = PrivateNode(self._folder / "node")
             self._node.start()
             self._mine.touch()
-            address.write_text(json.dumps({"url": self._node.url, "management_url": self._node.management_url}))
-            return self._node
+            shared = ExternalBroker(
+                self._node.url, self._node.management_url, folder=str(self._node.folder), owner=os.getpid()
+            )
+            address.write_text(json.dumps(asdict(shared)))
+            return shared
 
     def leave(self) -> None:
         self._mine.unlink(missing_ok=True)

@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from brokers import ExternalBroker, SharedNode
-from warren.local.node import PrivateNode
 from warren.settings import BrokerSettings
 
 # Read before the environment is cleared for each test.
@@ -39,7 +38,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def private_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode | ExternalBroker]:
+def private_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalBroker]:
     """The session's own broker, one for all of pytest-xdist's processes."""
     temporary = tmp_path_factory.getbasetemp()
     shared = SharedNode(temporary.parent / "broker" if "PYTEST_XDIST_WORKER" in os.environ else temporary / "broker")
@@ -52,16 +51,16 @@ def private_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNo
     params=["private", *EXTERNAL_URLS],
     ids=["private", *(f"url-{urlsplit(url).hostname}-{urlsplit(url).port}" for url in EXTERNAL_URLS)],
 )
-def broker(request: pytest.FixtureRequest) -> PrivateNode | ExternalBroker:
+def broker(request: pytest.FixtureRequest) -> ExternalBroker:
     """A running RabbitMQ: our own node, then each of `WARREN_TEST_AMQP_URLS`."""
     if request.param == "private":
-        node: PrivateNode | ExternalBroker = request.getfixturevalue("private_node")
+        node: ExternalBroker = request.getfixturevalue("private_node")
         return node
     return ExternalBroker.from_url(request.param)
 
 
 @pytest.fixture
-def amqp(broker: PrivateNode | ExternalBroker) -> Iterator[BrokerSettings]:
+def amqp(broker: ExternalBroker) -> Iterator[BrokerSettings]:
     """Settings for a virtual host of this test's own."""
     vhost = f"test-{uuid.uuid4().hex[:12]}"
     login = str(urlsplit(broker.url).username)

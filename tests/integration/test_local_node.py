@@ -87,20 +87,14 @@ def test_a_node_ends_when_its_owner_is_killed_and_its_folder_can_be_used_again(t
         assert node.running
 
 
-def test_a_folder_in_use_is_refused_with_its_owner(broker: PrivateNode) -> None:
-    if not isinstance(broker, PrivateNode):
-        pytest.skip("only the process that started the node can name its folder")
-
-    with pytest.raises(LocalStackError, match=f"in use by process {os.getpid()}"):
-        PrivateNode(broker.folder).start()
+def test_a_folder_in_use_is_refused_with_its_owner(private_node: ExternalBroker) -> None:
+    with pytest.raises(LocalStackError, match=f"in use by process {private_node.owner}"):
+        PrivateNode(Path(private_node.folder)).start()
 
 
-def test_secrets_of_a_node_are_readable_by_its_owner_only(broker: PrivateNode) -> None:
-    if not isinstance(broker, PrivateNode):
-        pytest.skip("only the process that started the node can name its folder")
-
+def test_secrets_of_a_node_are_readable_by_its_owner_only(private_node: ExternalBroker) -> None:
     modes = {
-        name: stat.S_IMODE((broker.folder / name).stat().st_mode)
+        name: stat.S_IMODE((Path(private_node.folder) / name).stat().st_mode)
         for name in ("rabbitmq.conf", "node.json", ".erlang.cookie")
     }
 

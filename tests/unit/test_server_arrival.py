@@ -38,8 +38,22 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_handed_over() -> None:
 def test_chunks_over_the_limit_are_handed_over_to_be_refused() -> None:
     head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-    assert Arrival(LIMIT).feed(head + b"x" * (LIMIT + 1)) is Verdict.READY
+    assert Arrival(LIMIT).feed(head + b"x" * (LIMIT + MAX_HEAD_BYTES + 1)) is Verdict.READY
 
 
 def test_a_head_without_end_is_given_up() -> None:
     assert Arrival(LIMIT).feed(b"x" * (MAX_HEAD_BYTES + 1)) is Verdict.HEAD_TOO_LARGE
+
+
+def test_a_route_with_a_larger_limit_is_waited_for() -> None:
+    arrival = Arrival(LIMIT, {b"post /batch ": 10 * LIMIT})
+    head = b"\r\nContent-Length: 2000\r\n\r\n"
+
+    assert arrival.feed(b"POST /batch HTTP/1.1" + head) is Verdict.WAIT
+    assert Arrival(LIMIT, {b"post /batch ": 10 * LIMIT}).feed(b"POST / HTTP/1.1" + head) is Verdict.READY
+
+
+def test_contradicting_lengths_are_the_parsers_business() -> None:
+    head = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
+
+    assert Arrival(LIMIT).feed(head) is Verdict.READY

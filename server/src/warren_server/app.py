@@ -55,6 +55,9 @@ def _guard(app: Flask, parts: Parts) -> None:
             raise Refusal("bad-request", "X-HTTP-Method-Override is not honoured; use the method itself")
         if request.url_rule is None:
             return
+        if request.environ.get("PATH_INFO", "").startswith("//"):
+            # Werkzeug drops leading slashes; a proxy's rules for paths may not.
+            raise Refusal("not-found", "the path begins with more than one slash")
         method = "GET" if request.method in ("HEAD", "OPTIONS") else request.method
         # A route that is missing in the table is for administrators only.
         scope = _SCOPES.get((method, _path(request.url_rule.rule)), "admin")

@@ -7,11 +7,12 @@ mean it, is the HTTP parser's business.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)")
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:")
 _EXPECT: Final = re.compile(rb"\r\nexpect:")
 
@@ -32,10 +33,13 @@ class Arrival:
 
     Args:
         max_body_bytes: Bodies announced larger are not waited for: they are refused by their length.
+        larger: Limits of those request lines, by their beginning in lower case, that may bring more.
     """
 
-    def __init__(self, max_body_bytes: int) -> None:
+    def __init__(self, max_body_bytes: int, larger: Mapping[bytes, int] | None = None) -> None:
         self._max_body_bytes = max_body_bytes
+        self._larger = larger or {}
+        self._max_bytes = max([max_body_bytes, *self._larger.values()])
         self._wanted: int | None = None
         self._chunked = False
         self.data = bytearray()
@@ -63,10 +67,15 @@ class Arrival:
             return
         self._chunked = _CHUNKED.search(head) is not None
         if not self._chunked:
-            announced = _LENGTH.search(head)
-            length = int(announced[1]) if announced else 0
-            self._wanted = size if length > self._max_body_bytes else size + length
+            # None, or several that contradict each other: the parser answers at once.
+            announced = _LENGTH.findall(head)
+            length = int(announced[0]) if len(announced) == 1 else 0
+            self._wanted = size if length > self._limit(head) else size + length
+
+    def _limit(self, head: bytes) -> int:
+        first = head.split(b"\r\n", 1)[0]
+        return next((limit for start, limit in self._larger.items() if first.startswith(start)), self._max_body_bytes)
 
     def _looks_ended(self) -> bool:
         """Whether a chunked body may be whole; if this is wrong, the thread waits, for as long as it is let."""
-        return self.data.endswith(b"0\r\n\r\n") or len(self.data) > self._max_body_bytes
+        return self.data.endswith(b"0\r\n\r\n") or len(self.data) > self._max_bytes + MAX_HEAD_BYTES

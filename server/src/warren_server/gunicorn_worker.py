@@ -17,11 +17,12 @@ from typing import Any, Final
 
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
-from warren_server.api.requests import MAX_BATCH_BYTES
+from warren_server.api.requests import MAX_BATCH_BYTES, MAX_REQUEST_BYTES
 from warren_server.arrival import Arrival, Verdict
 from warren_server.serving import READ_SECONDS, drain
 
 _MAX_BUFFERED_BYTES: Final = 256 * 1024 * 1024
+_LARGER: Final = {b"post /v1/jobs/batch ": MAX_BATCH_BYTES}
 _RECEIVE_BYTES: Final = 64 * 1024
 _ANSWERS: Final = {
     408: b"HTTP/1.1 408 Request Timeout",
@@ -82,7 +83,7 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
 
     def _expect(self, conn: TConn) -> None:
         conn.sock.setblocking(False)
-        self._arriving[conn] = (Arrival(MAX_BATCH_BYTES), time.monotonic() + self._read_seconds)
+        self._arriving[conn] = (Arrival(MAX_REQUEST_BYTES, _LARGER), time.monotonic() + self._read_seconds)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_bytes, conn))
 
     def _on_bytes(self, conn: TConn, _client: Any) -> None:

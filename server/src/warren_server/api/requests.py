@@ -166,8 +166,18 @@ def read_body(request: Request, limit_bytes: int = MAX_REQUEST_BYTES, **limits: 
             "unsupported-media-type",
             f"Content-Type is {request.headers.get('Content-Type', '')!r:.100}, must be application/json in UTF-8",
         )
-    request.max_content_length = limit_bytes
-    return load_object(request.get_data(cache=False), **limits)
+    if (request.content_length or 0) > limit_bytes:
+        raise _too_large(limit_bytes)
+    # One byte more than is taken: at its own limit Werkzeug ends a chunked body silently.
+    request.max_content_length = limit_bytes + 1
+    raw = request.get_data(cache=False)
+    if len(raw) > limit_bytes:
+        raise _too_large(limit_bytes)
+    return load_object(raw, **limits)
+
+
+def _too_large(limit_bytes: int) -> Refusal:
+    return Refusal("too-large", f"the body is larger than {limit_bytes} bytes")
 
 
 def validate(model: type[M], document: object) -> M:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from brokers import ExternalBroker
 from waiting import eventually
 from warren.errors import LocalStackError
 from warren.local.node import PrivateNode

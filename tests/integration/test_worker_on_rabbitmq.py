@@ -129,7 +129,7 @@ def test_a_job_whose_connection_the_broker_closed_is_recorded_and_the_worker_goe
     job = stage.submit("check.log", {"path": str(history), "line": "a", "seconds": 8})
     eventually(history.exists, 30)
 
-    _close_connections_of(worker.process.pid, stage.broker)
+    _close_connections(stage.broker)
     recorded = stage.event(job, State.SUCCEEDED)
     following = stage.submit("check.add", {"left": 1, "right": 1})
 
@@ -212,26 +212,16 @@ def test_an_idle_worker_stays_within_its_memory(stage: Stage) -> None:
     assert resident_kib <= 60 * 1024
 
 
-def _close_connections_of(pid: int, broker: BrokerSettings) -> None:
-    """Close all connections of a process by the management API, once the API shows them."""
+def _close_connections(broker: BrokerSettings) -> None:
+    """Close the worker's and our own connections by the management API, once it shows all four."""
     assert broker.management_url is not None
-    ports = _local_ports(pid)
+    assert broker.url is not None
+    vhost = broker.url.get_secret_value().rpartition("/")[2]
     with httpx.Client(base_url=broker.management_url.get_secret_value(), trust_env=False) as management:
 
-        def close() -> bool:
-            found = [each for each in management.get("/api/connections").json() if each.get("peer_port") in ports]
-            for connection in found:
-                management.delete(f"/api/connections/{connection['name']}")
-            return bool(found)
+        def find() -> list[str]:
+            found = management.get(f"/api/vhosts/{vhost}/connections").json()
+            return [connection["name"] for connection in found] if len(found) == 4 else []
 
-        eventually(close, 10)
-
-
-def _local_ports(pid: int) -> set[int]:
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(descriptor.readlink()) if descriptor.is_symlink() else ""
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].split(":")[1], 16) for row in rows if row[9] in inodes}
+        for name in eventually(find, 10):
+            management.delete(f"/api/connections/{name}").raise_for_status()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -68,9 +69,8 @@ class ThreadLimit:
                     self._finished = True
                     if self._timer is not None:
                         self._timer.cancel()
-                    if self._fired:
-                        # Raised but not taken yet: the job was done first.
-                        _raise_in(self._thread, None)
+                if self._fired:
+                    _let_it_strike()
             except TimeLimitExceeded:
                 continue
             return
@@ -87,8 +87,17 @@ class ThreadLimit:
         )
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Set, or with None clear, the exception a thread raises at its next step (CPython's C API)."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(error) if error is not None else None
-    )
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Set the exception a thread raises at its next step (CPython's C API)."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def _let_it_strike() -> None:
+    """Take the steps at which an exception that was set and not raised yet is raised.
+
+    Clearing it with NULL instead would leave CPython's flag for pending exceptions up for good (ceval.c of 3.11), which
+    slows down every thread and hangs traced ones.
+    """
+    time.sleep(0)
+    for _ in range(10):
+        pass

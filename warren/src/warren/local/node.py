@@ -44,6 +44,8 @@ raft.wal_max_size_bytes = 67108864
 log.console = false
 log.file.level = info
 """
+# Quorum queues count themselves every 5 s unless told otherwise, which the interval above does not change.
+_ADVANCED: Final = "[{rabbit, [{quorum_tick_interval, 1000}]}]."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +217,7 @@ class PrivateNode:
         configuration = _CONFIGURATION.format(user=_USER, management_port=state.management_port, **asdict(state))
         _write_private(self.folder / "rabbitmq.conf", configuration)
         _write_private(self.folder / "enabled_plugins", _PLUGINS)
-        _write_private(self.folder / "advanced.config", "[].")
+        _write_private(self.folder / "advanced.config", _ADVANCED)
         _write_private(self.folder / "rabbitmq-env.conf", "")
         cookie = self.folder / ".erlang.cookie"
         if not cookie.exists():

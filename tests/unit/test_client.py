@@ -104,9 +104,9 @@ def test_run_at_goes_out_in_utc() -> None:
 def test_a_time_without_a_zone_or_next_to_a_delay_is_refused() -> None:
     moment = datetime(2030, 1, 31, tzinfo=UTC)
 
-    with pytest.raises(ValueError, match="no time zone"):
+    with pytest.raises(InvalidArguments, match="no time zone"):
         JobRequest(task="add", run_at=moment.replace(tzinfo=None))
-    with pytest.raises(ValueError, match="give one"):
+    with pytest.raises(InvalidArguments, match="give one"):
         JobRequest(task="add", run_at=moment, delay=0)
 
 

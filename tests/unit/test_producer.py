@@ -13,7 +13,8 @@ from warren import topology
 from warren.envelope import JOB_ID, decode
 from warren.errors import Blocked, InvalidArguments, OutcomeUnknown, Unavailable, Unroutable
 from warren.memory import MemoryTransport
-from warren.producer import JobRequest, Producer, to_envelope
+from warren.producer import Producer, to_envelope
+from warren.request import JobRequest
 from warren.settings import BrokerSettings
 from warren.task import Registry, Task, task
 from warren.topology import queue_name
@@ -145,10 +146,8 @@ def test_a_delay_is_whole_seconds_and_never_early(wish: dict[str, object], secon
     ],
 )
 def test_a_wrong_option_is_named_and_nothing_is_sent(options: dict[str, object], field: str) -> None:
-    request = JobRequest(**{"task": "x", **options})  # type: ignore[arg-type]
-
     with pytest.raises(InvalidArguments) as caught:
-        to_envelope(request, registry, NOW)
+        to_envelope(JobRequest(**{"task": "x", **options}), registry, NOW)  # type: ignore[arg-type]
 
     assert [problem.field for problem in caught.value.problems] == [field]
 

@@ -23,7 +23,7 @@ from warren_server.api.problems import Refusal
 from warren_server.api.requests import JobRequest
 from warren_server.queues import Queues
 from warren_server.store.writer import Writer
-from warren_server.tasks import KnownTasks
+from warren_server.tasks import KnownTask, KnownTasks
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +151,7 @@ class Submitter:
         delay_seconds = _delay(request, now_ms)
         if queue != task.queue:
             self._queues.check(queue)
+        _check_timeout(request, task)
         body = task.write(request.arguments)
         if len(body) > MAX_BODY_BYTES:
             raise Refusal("too-large", f"the arguments have {len(body)} bytes, the limit is {MAX_BODY_BYTES}")
@@ -207,6 +208,16 @@ class Submitter:
         except TransportError as error:
             return error
         return order
+
+
+def _check_timeout(request: JobRequest, task: KnownTask) -> None:
+    if request.timeout is not None and request.timeout > task.timeout_seconds:
+        problem = Problem(
+            field="timeout",
+            rule="less_than_equal",
+            message=f"must be at most the task's own limit of {task.timeout_seconds:g} s",
+        )
+        raise Refusal("invalid-request", f"timeout of {request.timeout:g} s is over the task's", problems=[problem])
 
 
 def _delay(request: JobRequest, now_ms: int) -> int:

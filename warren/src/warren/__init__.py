@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         WarrenError,
     )
     from warren.producer import Producer
+    from warren.request import JobRequest
     from warren.retry import Retry
     from warren.task import Registry, Task, task
 
@@ -33,6 +34,7 @@ _HOMES = {
     "Context": "warren.context",
     "Discard": "warren.errors",
     "InvalidArguments": "warren.errors",
+    "JobRequest": "warren.request",
     "Producer": "warren.producer",
     "Registry": "warren.task",
     "RequestFailed": "warren.errors",
@@ -49,6 +51,7 @@ __all__ = [
     "Context",
     "Discard",
     "InvalidArguments",
+    "JobRequest",
     "Producer",
     "Registry",
     "RequestFailed",

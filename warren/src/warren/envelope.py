@@ -88,7 +88,7 @@ class Envelope:
         priority: 0 to 9.
         enqueued_ms: When the job was submitted, milliseconds since the epoch.
         expires_ms: When the job is no longer worth starting, or None.
-        timeout_seconds: Limit of one attempt, over the task's own, or None.
+        timeout_seconds: Limit of one attempt, at most the task's own, or None.
         max_attempts: Limit of attempts, over the task's own, or None.
         state: Last checkpoint of the task, JSON, or None.
         tenant: Whose job it is, or None.

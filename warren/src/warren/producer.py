@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final
@@ -25,39 +24,13 @@ from typing import Any, Final
 from warren import delay as ladder
 from warren.envelope import MAX_BODY_BYTES, MAX_PRIORITY, QUEUE_NAME, TASK_NAME, Envelope, new_job_id
 from warren.errors import InvalidArguments, OutcomeUnknown, Problem, Unavailable, WarrenError, WindowFull
+from warren.request import JobRequest
 from warren.settings import BrokerSettings, load
 from warren.task import Registry, Task, default_registry
 from warren.topology import DEFAULT_QUEUE
 from warren.transport import Publication, Transport, job_publication
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
-    """One job to submit.
-
-    Attributes:
-        task: The task, or its name.
-        arguments: Arguments by name, as JSON values.
-        queue: Queue, over the task's own.
-        delay: Seconds before the job may start, up to 48 days; parts of a second are rounded up.
-        run_at: When the job may start, with a time zone, instead of a delay.
-        priority: 0 to 9, higher first.
-        timeout: Limit of one attempt in seconds, over the task's own.
-        max_attempts: Limit of attempts, over the task's own.
-        expires_in: Seconds from now after which the job is not worth starting.
-    """
-
-    task: Task[Any, Any] | str
-    arguments: Mapping[str, Any] | None = None
-    queue: str | None = None
-    delay: float | None = None
-    run_at: datetime | None = None
-    priority: int = 0
-    timeout: float | None = None
-    max_attempts: int | None = None
-    expires_in: float | None = None
 
 
 class Producer:
@@ -232,7 +205,7 @@ def to_envelope(
     Raises:
         InvalidArguments: With every option that breaks its rule, or every argument that does not fit.
     """
-    name = request.task if isinstance(request.task, str) else request.task.name
+    name = request.task_name
     known = _known(request.task, registry)
     queue = request.queue or (known.queue if known else DEFAULT_QUEUE)
     delay_seconds = _delay_seconds(request, now)
@@ -242,6 +215,12 @@ def to_envelope(
             (not TASK_NAME.fullmatch(name), "task", "name", f"{name!r:.120} must match {TASK_NAME.pattern}"),
             (not QUEUE_NAME.fullmatch(queue), "queue", "name", f"{queue!r:.120} must match {QUEUE_NAME.pattern}"),
             *_option_rules(request, delay_seconds),
+            (
+                known is not None and (request.timeout or 0) > known.timeout_seconds,
+                "timeout",
+                "range",
+                f"must be at most the task's own limit of {known.timeout_seconds if known else 0:g} s",
+            ),
         )
         if broken
     ]
@@ -272,8 +251,6 @@ def _delay_seconds(request: JobRequest, now: float) -> int | None:
     """Whole seconds, rounded up so that no job is early; None when the request says it wrongly."""
     wished = request.delay or 0.0
     if request.run_at is not None:
-        if request.run_at.tzinfo is None or request.delay is not None:
-            return None
         wished = max(request.run_at.timestamp() - now, 0.0)
     return math.ceil(wished) if 0 <= wished <= ladder.MAX_SECONDS else None
 
@@ -284,7 +261,7 @@ def _option_rules(request: JobRequest, delay_seconds: int | None) -> tuple[tuple
             delay_seconds is None,
             "delay" if request.run_at is None else "run_at",
             "range",
-            f"give either a delay between 0 and {ladder.MAX_SECONDS} s or a run_at with a time zone in that range",
+            f"must be between 0 and {ladder.MAX_SECONDS} s from now",
         ),
         (not 0 <= request.priority <= MAX_PRIORITY, "priority", "range", f"must be between 0 and {MAX_PRIORITY}"),
         (not _is_positive(request.timeout), "timeout", "range", "must be more than 0 s and at most 30 days"),

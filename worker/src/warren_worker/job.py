@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from warren.context import Context
 from warren.envelope import Envelope
@@ -17,9 +17,6 @@ from warren.transport import Delivery
 
 if TYPE_CHECKING:
     from warren_worker.progress import Throttle
-
-MAX_TIMEOUT_SECONDS: Final = 30 * 86400.0
-"""What a task may declare at most; a message may claim any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +37,12 @@ class Job:
 
     @property
     def timeout_seconds(self) -> float:
-        """Limit of this attempt; the job's own beats the task's."""
-        return min(self.envelope.timeout_seconds or self.task.timeout_seconds, MAX_TIMEOUT_SECONDS)
+        """Limit of this attempt: the task's, or the job's own if it is shorter.
+
+        Never longer than the task's: the consumer timeout follows from that, and the broker takes back what
+        overruns it.
+        """
+        return min(self.envelope.timeout_seconds or self.task.timeout_seconds, self.task.timeout_seconds)
 
     @property
     def max_attempts(self) -> int:

@@ -6,7 +6,7 @@ import struct
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from pika import exceptions, frame, spec
+from pika import compat, exceptions, frame, spec
 
 from warren.envelope import HeaderValue, Message
 from warren.errors import EnvelopeError
@@ -72,7 +72,6 @@ def to_properties(message: Message) -> Any:
 
 def from_properties(properties: Any, body: bytes) -> Message:
     """Turn what pika received into a message."""
-    headers: dict[str, HeaderValue] = properties.headers or {}
     return Message(
         body=body,
         message_id=properties.message_id,
@@ -82,5 +81,10 @@ def from_properties(properties: Any, body: bytes) -> Message:
         app_id=properties.app_id,
         priority=properties.priority,
         user_id=properties.user_id,
-        headers=headers,
+        headers={name: _plain(value) for name, value in (properties.headers or {}).items()},
     )
+
+
+def _plain(value: HeaderValue) -> HeaderValue:
+    """Return pika's `long`, an integer that is not quite one (`x in range(n)` walks the range), as an integer."""
+    return int(value) if isinstance(value, int) and type(value) is compat.long else value

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pika.adapters.select_connection import IOLoop
 
 logger = logging.getLogger(__name__)
+
+_BEAT_SECONDS: Final = 1.0
 
 
 class Loop:
@@ -27,6 +30,7 @@ class Loop:
         self._calls: deque[Callable[[], None]] = deque()
         self._woken = False
         self._stopping = False
+        self._beat_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="warren-amqp", daemon=True)
 
     def start(self) -> None:
@@ -50,6 +54,11 @@ class Loop:
         self.pika.remove_timeout(handle)
 
     @property
+    def age_seconds(self) -> float:
+        """How long ago the loop last turned; it turns at least once a second unless something holds it up."""
+        return max(time.monotonic() - self._beat_at - _BEAT_SECONDS, 0.0)
+
+    @property
     def is_current(self) -> bool:
         """Whether the caller runs in the thread."""
         return threading.current_thread() is self._thread
@@ -64,7 +73,12 @@ class Loop:
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    def _beat(self) -> None:
+        self._beat_at = time.monotonic()
+        self.later(_BEAT_SECONDS, self._beat)
+
     def _run(self) -> None:
+        self._beat()
         while not self._stopping:
             try:
                 self.pika.start()

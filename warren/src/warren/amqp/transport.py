@@ -62,6 +62,12 @@ class AmqpTransport:
         engine = self._engine
         return _OFFLINE if engine is None else engine.publisher.status
 
+    @property
+    def loop_age_seconds(self) -> float:
+        """How long the I/O thread has not turned; for liveness, which never asks about the broker."""
+        engine = self._engine
+        return 0.0 if engine is None else engine.loop.age_seconds
+
     def publish(self, publication: Publication, *, wait_seconds: float = 0.0) -> Future[None]:
         return self._running().publisher.publish(publication, wait_seconds)
 

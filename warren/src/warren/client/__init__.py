@@ -6,7 +6,7 @@ the same rule for trying again (`patience`); they differ only in how they wait.
 
 from warren.client.asynchronous import AsyncClient
 from warren.client.patience import Patience
-from warren.client.request import JobRequest, SubmitOptions
+from warren.client.request import SubmitOptions
 from warren.client.synchronous import Client
 from warren.client.views import (
     AttemptView,
@@ -19,6 +19,7 @@ from warren.client.views import (
     TaskView,
     TokenView,
 )
+from warren.request import JobRequest
 
 __all__ = [
     "AsyncClient",

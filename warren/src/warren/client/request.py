@@ -1,14 +1,14 @@
-"""What a caller asks for: one job to submit, with its options."""
+"""A job as the HTTP API takes it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from warren.errors import InvalidArguments, Problem
+from warren.request import JobRequest
 from warren.task import Task
 
 
@@ -34,44 +34,6 @@ class SubmitOptions(TypedDict, total=False):
     expires_in: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
-    """One job to submit.
-
-    Attributes:
-        task: The task, or its name.
-        arguments: Its arguments by name, anything JSON can write.
-        queue: Queue to go to, instead of the task's.
-        delay: Seconds until the job may start.
-        run_at: When the job may start, aware; instead of `delay`.
-        priority: 0 to 9, higher is served first.
-        timeout: Limit of one attempt in seconds.
-        max_attempts: Runs before the job is a dead letter.
-        expires_in: Seconds after which the job is no longer worth starting.
-    """
-
-    task: Task[..., Any] | str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    queue: str | None = None
-    delay: float | None = None
-    run_at: datetime | None = None
-    priority: int = 0
-    timeout: float | None = None
-    max_attempts: int | None = None
-    expires_in: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.run_at is not None and self.run_at.tzinfo is None:
-            raise ValueError(f"run_at={self.run_at.isoformat()} has no time zone; give an aware datetime")
-        if self.run_at is not None and self.delay is not None:
-            raise ValueError("delay and run_at are two ways to say one thing; give one")
-
-    @property
-    def task_name(self) -> str:
-        """Name of the task on the wire."""
-        return self.task if isinstance(self.task, str) else self.task.name
-
-
 def document(job: JobRequest) -> dict[str, Any]:
     """Write a job as the JSON object the server takes; options that were not given stay out.
 
@@ -80,7 +42,8 @@ def document(job: JobRequest) -> dict[str, Any]:
     """
     options = {
         "queue": job.queue,
-        "delay": job.delay,
+        # The server counts in whole seconds, and no job is early.
+        "delay": None if job.delay is None else math.ceil(job.delay),
         "run_at": None if job.run_at is None else job.run_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "priority": job.priority or None,
         "timeout": job.timeout,
@@ -93,7 +56,7 @@ def document(job: JobRequest) -> dict[str, Any]:
 
 def _checked(job: JobRequest) -> dict[str, Any]:
     """Check here what can be checked here, so that a mistake shows where it was made."""
-    arguments = dict(job.arguments)
+    arguments = dict(job.arguments or {})
     if isinstance(job.task, Task):
         job.task.body(arguments)
         return arguments

@@ -13,10 +13,11 @@ import httpx
 
 from warren.client import connection, patience, wire
 from warren.client.patience import Patience
-from warren.client.request import JobRequest, SubmitOptions
+from warren.client.request import SubmitOptions
 from warren.client.views import DeadLetterView, Health, JobPage, JobView, QueueView, TaskView, TokenView
 from warren.client.wire import Answer, Request
 from warren.errors import RequestFailed
+from warren.request import JobRequest
 from warren.task import Task
 
 

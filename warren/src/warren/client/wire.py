@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from warren import __version__
 from warren.client import views
-from warren.client.request import JobRequest, document
+from warren.client.request import document
 from warren.client.views import DeadLetterView, Health, JobPage, JobView, QueueView, TaskView, TokenView
 from warren.errors import Problem, RequestFailed
+from warren.request import JobRequest
 
 T = TypeVar("T")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from postgres import PrivatePostgres
@@ -20,6 +21,7 @@ from warren.events import ErrorInfo, Event, State
 from warren_server.dead import rejected_row
 from warren_server.errors import StoreDown, StoreRefused
 from warren_server.settings import StoreSettings
+from warren_server.store import migrations
 from warren_server.store.dead_letters import DeadLetterFilter, DeadLetterStore
 from warren_server.store.engine import Database
 from warren_server.store.fold import fold
@@ -68,6 +70,12 @@ def test_migrations_end_in_the_schema_the_code_has(database: Database) -> None:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
 
     assert differences == []
+
+
+def test_the_newest_revision_is_the_one_the_code_knows() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+
+    assert scripts.get_current_head() == migrations.HEAD
 
 
 def test_many_processes_may_start_at_once(url: str) -> None:

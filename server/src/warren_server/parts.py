@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from warren.errors import SettingsError, TransportError
 from warren.lifecycle import Closing
@@ -23,7 +24,7 @@ from warren_server.store.jobs import JobStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
-from warren_server.tasks import KnownTasks, from_catalog, from_registry
+from warren_server.tasks import KnownTasks, from_registry
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def read_config() -> ServerConfig:
     """
     offer = load(OfferSettings)
     modules = load(TaskSettings).tasks
-    tasks = from_catalog(offer.catalog) if offer.catalog is not None else from_registry(load_tasks(modules))
+    tasks = _from_catalog(offer.catalog) if offer.catalog is not None else from_registry(load_tasks(modules))
     if offer.tutorial and "greet" not in tasks:
         raise SettingsError("WARREN_TUTORIAL is 1: this needs a task called greet; name its module in WARREN_TASKS")
     return ServerConfig(
@@ -189,3 +190,10 @@ def assemble(config: ServerConfig) -> Parts:
         prepare=lambda: prepare(transport, config.broker, config.tasks.queues()),
         read_depths=read_depths,
     )
+
+
+def _from_catalog(path: Path) -> KnownTasks:
+    # Imported when a catalog is named: the JSON Schema library is of no use otherwise, and slow to load.
+    from warren_server.catalog import from_catalog
+
+    return from_catalog(path)

@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import alembic.command
-from alembic.config import Config
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from warren_server.errors import StoreDown, StoreError, StoreRefused
 from warren_server.settings import StoreSettings
+from warren_server.store.migrations import HEAD
 
 _MIGRATION_LOCK: Final = 0x77617272656E
 """Key of PostgreSQL's advisory lock: any number, the same in every server."""
@@ -79,8 +78,11 @@ class Database:
         with self._migrating:
             if self._migrated:
                 return
-            with translated(), self._engine.execution_options(**{_WRITES: True}).connect() as connection:
-                self._migrate(connection)
+            with translated(), self._engine.connect() as connection:
+                current = _revision(connection)
+            if current != HEAD:
+                with translated(), self._engine.execution_options(**{_WRITES: True}).connect() as connection:
+                    self._migrate(connection)
             self._migrated = True
 
     def close(self) -> None:
@@ -95,6 +97,10 @@ class Database:
             yield connection
 
     def _migrate(self, connection: Connection) -> None:
+        # Imported when there is something to migrate: it takes as long as half of a server's start.
+        import alembic.command
+        from alembic.config import Config
+
         if self.sqlite:
             connection.connection.cursor().execute(f"PRAGMA busy_timeout={_MIGRATION_BUSY_MS}")
         try:
@@ -137,6 +143,13 @@ class Database:
             parameters["password"] = self._password_file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise StoreDown(f"WARREN_STORE_PASSWORD_FILE cannot be read: {error}") from error
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 @contextmanager

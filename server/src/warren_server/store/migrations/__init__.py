@@ -1,1 +1,6 @@
 """Migrations of the store, oldest first in `versions`."""
+
+from typing import Final
+
+HEAD: Final = "0001"
+"""The newest revision; a database that has it needs no migration."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
 from warren.amqp.management import Depths as QueueDepths
 from warren.errors import SettingsError, Unavailable
 from warren.lifecycle import StopSignal
-from warren.settings import load
+from warren.settings import LifeSettings, load
 from warren_scaler.__main__ import main
 from warren_scaler.decision import Work
 from warren_scaler.depths import Depths
 from warren_scaler.fleet import Size
 from warren_scaler.loop import Loop
-from warren_scaler.probes import Probes
-from warren_scaler.settings import ScalerLifeSettings, ScalerSettings
+from warren_scaler.settings import ScalerSettings
 
 
 @dataclass
@@ -206,30 +204,6 @@ def test_a_silent_broker_is_missing_data_and_is_logged_once(caplog: pytest.LogCa
     assert [record.message for record in caplog.records] == ["depths unknown, the fleet is held: nobody there"]
 
 
-def test_the_probes_answer_health_and_metrics() -> None:
-    registry, reasons = CollectorRegistry(), iter([None, "stuck"])
-    probes = Probes("127.0.0.1:0", lambda: next(reasons), registry)
-    probes.start()
-    probes.start()
-    host, port = probes.address
-
-    with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False) as client:
-        answers = [client.get(path).status_code for path in ("/healthz", "/healthz", "/metrics", "/nothing")]
-    probes.stop()
-    probes.stop()
-
-    assert answers == [200, 503, 200, 404]
-
-
-def test_a_probe_port_in_use_is_a_settings_error() -> None:
-    first = Probes("127.0.0.1:0", lambda: None, CollectorRegistry())
-    first.start()
-
-    with pytest.raises(SettingsError, match="WARREN_PROBE_BIND"):
-        Probes(f"127.0.0.1:{first.address[1]}", lambda: None, CollectorRegistry()).start()
-    first.stop()
-
-
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("WARREN_SCALER_MIN", "5"), ("WARREN_SCALER_JOBS_PER_WORKER", "0"), ("WARREN_SCALER_INTERVAL_SECONDS", "soon")],
@@ -245,7 +219,7 @@ def test_a_wrong_probe_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("WARREN_PROBE_BIND", "here")
 
     with pytest.raises(SettingsError, match="WARREN_PROBE_BIND is 'here': must be host:port"):
-        load(ScalerLifeSettings)
+        load(LifeSettings)
 
 
 def test_an_unknown_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

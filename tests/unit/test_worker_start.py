@@ -15,14 +15,14 @@ from prometheus_client import CollectorRegistry
 from waiting import eventually
 from warren.errors import SettingsError
 from warren.memory import MemoryTransport
-from warren.settings import load
+from warren.probes import Health, Probes
+from warren.settings import LifeSettings, load
 from warren.task import Registry, task
 from warren.topology import topology
 from warren_worker import health
 from warren_worker.health import Pulse
-from warren_worker.probes import Health, Probes
 from warren_worker.runner import consumer_timeout_seconds
-from warren_worker.settings import LifeSettings, WorkerSettings
+from warren_worker.settings import WorkerSettings
 from warren_worker.timers import Timers
 
 

@@ -10,16 +10,18 @@ import os
 import sys
 from typing import Final
 
+from prometheus_client import REGISTRY
+
 from warren.amqp.management import Management
 from warren.errors import LocalStackError, SettingsError
 from warren.lifecycle import Closing, StopSignal
 from warren.logs import configure_logs
-from warren.settings import BrokerSettings, LogSettings, load
+from warren.probes import Health, Probes
+from warren.settings import BrokerSettings, LifeSettings, LogSettings, load
 from warren_scaler.depths import Depths
 from warren_scaler.local import LocalFleet
 from warren_scaler.loop import Loop
-from warren_scaler.probes import Probes
-from warren_scaler.settings import ScalerLifeSettings, ScalerSettings
+from warren_scaler.settings import ScalerSettings
 
 logger = logging.getLogger("warren_scaler")
 
@@ -55,7 +57,7 @@ def run(stop: StopSignal) -> int:
     Raises:
         SettingsError: A setting is wrong.
     """
-    settings, life, broker = load(ScalerSettings), load(ScalerLifeSettings), load(BrokerSettings)
+    settings, life, broker = load(ScalerSettings), load(LifeSettings), load(BrokerSettings)
     configure_logs(load(LogSettings), component="scaler")
     # Our probe port is ours; each worker takes a free one.
     environment = dict(os.environ) | {
@@ -67,7 +69,7 @@ def run(stop: StopSignal) -> int:
         management = Management(broker)
         closing.add("management", management.close)
         loop = Loop(fleet, Depths(management).look, settings)
-        probes = Probes(life.probe_bind, loop.dead)
+        probes = Probes(life.probe_bind, Health(dead=loop.dead, unready=loop.dead), REGISTRY)
         probes.start()
         closing.add("probes", probes.stop)
         loop.run(stop)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from warren.scaling import Bounds
 from warren.settings import Seconds, Settings
-from warren_scaler.probes import read_address
 
 
 class ScalerSettings(Settings):
@@ -44,20 +43,3 @@ class ScalerSettings(Settings):
     def bounds(self) -> Bounds:
         """The limits as the policy takes them."""
         return Bounds(minimum=self.min, maximum=self.max, jobs_per_worker=self.jobs_per_worker)
-
-
-class ScalerLifeSettings(Settings):
-    """How long workers may take to end, and where the scaler tells how it is."""
-
-    model_config = SettingsConfigDict(env_prefix="WARREN_")
-
-    drain_seconds: Annotated[float, Field(ge=0, le=86400)] = 30.0
-    """How long a worker's running jobs may go on after it was told to stop; handed to the workers too. Default 30 s."""
-    probe_bind: str = "127.0.0.1:0"
-    """`host:port` of `/healthz`, `/readyz` and `/metrics`; port 0 takes a free one. Default `127.0.0.1:0`."""
-
-    @field_validator("probe_bind")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        read_address(value)
-        return value

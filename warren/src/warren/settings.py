@@ -136,6 +136,24 @@ class ClientSettings(Settings):
         return value.rstrip("/")
 
 
+class LifeSettings(Settings):
+    """How a worker ends, and where worker and scaler tell how they are."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_")
+
+    drain_seconds: Annotated[float, Field(ge=0, le=86400)] = 30.0
+    """How long a worker's running jobs may go on after SIGTERM before they are given back; the local scaler hands it
+    to its workers. Default 30 s; on Kubernetes stay ten seconds below `terminationGracePeriodSeconds`."""
+    probe_bind: str = "127.0.0.1:0"
+    """`host:port` of `/healthz`, `/readyz` and `/metrics`; port 0 takes a free one. Default `127.0.0.1:0`."""
+
+    @field_validator("probe_bind")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        read_address(value)
+        return value
+
+
 def load(group: type[S], **overrides: Any) -> S:
     """Read a group of settings from the environment.
 
@@ -177,3 +195,15 @@ def with_credentials(url: str, username: str, password: str) -> str:
     host = parts.netloc.rsplit("@", 1)[-1]
     login = f"{quote(username, safe='')}:{quote(password, safe='')}"
     return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """Read `host:port`.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("must be host:port, such as 127.0.0.1:9100; port 0 takes a free one")
+    return host.strip("[]"), int(port)

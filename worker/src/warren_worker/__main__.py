@@ -17,12 +17,12 @@ from warren.amqp.transport import AmqpTransport
 from warren.errors import SettingsError, TaskError, WarrenError
 from warren.lifecycle import Closing, StopSignal
 from warren.logs import configure_logs
-from warren.settings import BrokerSettings, LogSettings, TaskSettings, load
+from warren.probes import Health, Probes
+from warren.settings import BrokerSettings, LifeSettings, LogSettings, TaskSettings, load
 from warren.task import Registry, load_tasks
 from warren_worker.meters import Meters
-from warren_worker.probes import Health, Probes
 from warren_worker.runner import Worker
-from warren_worker.settings import LifeSettings, WorkerSettings
+from warren_worker.settings import WorkerSettings
 
 logger = logging.getLogger("warren_worker")
 

@@ -12,7 +12,6 @@ from pydantic_settings import SettingsConfigDict
 
 from warren.envelope import QUEUE_NAME
 from warren.settings import Settings
-from warren_worker.probes import read_address
 
 
 class WorkerSettings(Settings):
@@ -47,24 +46,6 @@ class WorkerSettings(Settings):
     def worker(self) -> str:
         """Name of this worker, with the default worked out."""
         return self.name or f"{socket.gethostname()}-{os.getpid()}"
-
-
-class LifeSettings(Settings):
-    """How a worker ends, and where it tells how it is."""
-
-    model_config = SettingsConfigDict(env_prefix="WARREN_")
-
-    drain_seconds: Annotated[float, Field(ge=0, le=86400)] = 30.0
-    """How long running jobs may go on after SIGTERM before they are given back. Default 30 s; on Kubernetes stay ten
-    seconds below `terminationGracePeriodSeconds`."""
-    probe_bind: str = "127.0.0.1:0"
-    """`host:port` of `/healthz`, `/readyz` and `/metrics`; port 0 takes a free one. Default `127.0.0.1:0`."""
-
-    @field_validator("probe_bind")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        read_address(value)
-        return value
 
 
 def split(names: str) -> list[str]:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from warren.errors import SettingsError
+from warren.settings import read_address
 
 logger = logging.getLogger(__name__)
 
@@ -91,18 +92,6 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the library's signature
         logger.debug("a probe connection broke", exc_info=True, extra={"event": "probe_broken"})  # noqa: LOG014 - called in one
-
-
-def read_address(text: str) -> tuple[str, int]:
-    """Read `host:port`.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("must be host:port, such as 127.0.0.1:9100; port 0 takes a free one")
-    return host.strip("[]"), int(port)
 
 
 def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:

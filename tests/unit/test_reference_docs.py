@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from difflib import unified_diff
 from pathlib import Path
 from types import ModuleType
 
@@ -24,11 +25,12 @@ def _tool() -> ModuleType:
 
 @pytest.mark.parametrize("page", ["settings.md", "metrics.md", "errors.md", "cli.md", "http-api.md"])
 def test_a_reference_page_is_what_the_code_would_write(page: str) -> None:
-    expected = _tool().WRITERS[page]().rstrip() + "\n"
+    expected = _tool().WRITERS[page]().rstrip().splitlines()
 
-    written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+    written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8").splitlines()
 
-    assert written == expected, f"docs/reference/{page} is stale: run make docs"
+    difference = "\n".join(unified_diff(written, expected, lineterm="", n=0))
+    assert not difference, f"docs/reference/{page} is stale, run make docs:\n{difference}"
 
 
 def test_every_page_has_a_writer_and_a_place_in_the_navigation() -> None:

@@ -5,6 +5,7 @@ Run by `make docs`; `tests/unit/test_reference_docs.py` fails when a page is not
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import sys
@@ -36,8 +37,8 @@ The machine-readable contract is `/openapi.json` of any server. Errors are [prob
 
 def settings_page() -> str:
     """List every settings group with its variables."""
-    import warren_worker.settings  # noqa: F401 - importing makes their groups known
-
+    for member in ("warren_scaler", "warren_server", "warren_worker"):
+        importlib.import_module(f"{member}.settings")
     parts = [
         "# Settings\n",
         GENERATED,

@@ -41,7 +41,7 @@ SETTINGS = {
     "WARREN_SCALER_MAX": str(MAX_WORKERS),
     "WARREN_SCALER_JOBS_PER_WORKER": "20",
     "WARREN_SCALER_INTERVAL_SECONDS": "0.5",
-    "WARREN_SCALER_STABLE_SECONDS": "3",
+    "WARREN_SCALER_STABLE_SECONDS": "2",
     "WARREN_WORKER_CONCURRENCY": "4",
 }
 
@@ -86,6 +86,7 @@ def main() -> int:
             bind=f"127.0.0.1:{free_port()}",
             tasks="warren_examples.tasks",
             settings=SETTINGS,
+            keep=False,
         )
         try:
             with Stack(options, console.print) as stack, Client(stack.url) as client:

@@ -29,9 +29,11 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     made = Machine()
 
     def start(name: str) -> Any:
-        def record(_folder: Path) -> broker.LocalBroker:
+        def record(_folder: Path, _keep: bool = True) -> broker.LocalBroker:
             made.done.append(name)
-            return broker.LocalBroker(taken=name, environment={}, stop=lambda: None, trouble=lambda: None)
+            return broker.LocalBroker(
+                taken=name, environment={}, wait_ready=lambda: None, stop=lambda: None, trouble=lambda: None
+            )
 
         return record
 

@@ -128,6 +128,28 @@ class PrivateNode:
         Raises:
             LocalStackError: There is no RabbitMQ, the folder is in use, or the node does not come up; with its log.
         """
+        if not self.running:
+            self.begin()
+            self.wait_ready(timeout_seconds)
+
+    def wait_ready(self, timeout_seconds: float = START_SECONDS) -> None:
+        """Wait until a node that was begun takes connections; one that does not come up is stopped.
+
+        Raises:
+            LocalStackError: It does not come up; with its log.
+        """
+        try:
+            self._wait_until_ready(timeout_seconds)
+        except BaseException:
+            self.stop()
+            raise
+
+    def begin(self) -> None:
+        """Start the node without waiting for it; does nothing while it runs.
+
+        Raises:
+            LocalStackError: There is no RabbitMQ, or the folder is in use.
+        """
         if self.running:
             return
         server = self._server or find_server()
@@ -141,7 +163,6 @@ class PrivateNode:
             self._write_files(self._state)
             self._start_epmd()
             self._start_broker(server)
-            self._wait_until_ready(timeout_seconds)
         except BaseException:
             self.stop()
             raise

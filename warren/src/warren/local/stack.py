@@ -36,12 +36,14 @@ class StackOptions:
         bind: `host:port` of the server.
         tasks: Modules with tasks, separated by commas.
         settings: Further `WARREN_*` variables of the parts; they beat the environment's.
+        keep: Whether the broker's data are wanted again.
     """
 
     folder: Path = FOLDER
     bind: str = DEFAULT_BIND
     tasks: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = True
 
 
 class Stack:
@@ -96,13 +98,17 @@ class Stack:
             return
         self._check_address()
         try:
-            self._broker = take_broker(self._folder, self._say)
+            self._broker = take_broker(self._folder, self._say, keep=self._options.keep)
             self._closing.add("broker", self._broker.stop)
             self._scaler_port = free_port()
             environment = self._environment(self._broker)
-            self._start("server", "warren_server", environment, f"{self.url}/readyz")
+            # All start at once: the server and the scaler wait for a broker that is not up yet.
+            server = self._start("server", "warren_server", environment)
             environment |= {"WARREN_PROBE_BIND": f"127.0.0.1:{self._scaler_port}"}
-            self._start("scaler", "warren_scaler", environment, f"{self.scaler_url}/healthz", "local")
+            scaler = self._start("scaler", "warren_scaler", environment, "local")
+            self._broker.wait_ready()
+            self._wait_until_ready(server, f"{self.url}/readyz")
+            self._wait_until_ready(scaler, f"{self.scaler_url}/healthz")
         except BaseException:
             self.stop()
             raise
@@ -154,13 +160,13 @@ class Stack:
         }
         return defaults | dict(os.environ) | dict(self._options.settings) | broker.environment | places
 
-    def _start(self, name: str, module: str, environment: dict[str, str], ready_url: str, *arguments: str) -> None:
+    def _start(self, name: str, module: str, environment: dict[str, str], *arguments: str) -> Child:
         command = [sys.executable, "-m", module, *arguments]
         child = Child(name, command, log=self.logs / f"{name}.log", environment=environment)
         child.start()
         self._children.append(child)
         self._closing.add(name, lambda: child.stop(DRAIN_SECONDS + 2 * _FLUSH_SECONDS))
-        self._wait_until_ready(child, ready_url)
+        return child
 
     def _wait_until_ready(self, child: Child, url: str) -> None:
         deadline = time.monotonic() + READY_SECONDS

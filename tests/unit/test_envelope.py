@@ -86,6 +86,8 @@ envelopes = st.builds(
     traceparent=st.none() | safe_text,
     parked_ms=st.none() | milliseconds,
     parked_count=st.integers(0, 1000),
+    forgiven=st.integers(0, 1000),
+    round=st.integers(0, 1000),
 )
 
 

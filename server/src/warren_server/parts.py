@@ -13,11 +13,13 @@ from warren.lifecycle import Closing
 from warren.settings import BrokerSettings, TaskSettings, load
 from warren.task import load_tasks
 from warren.transport import Transport
+from warren_server.announcer import Announcer
 from warren_server.auth import Gate
 from warren_server.errors import StoreError
 from warren_server.projection import Projection
 from warren_server.queues import Queues, QueueState, ReadDepths
 from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
+from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
 from warren_server.store.jobs import JobStore
@@ -98,6 +100,7 @@ class Parts:
         self.tokens = TokenStore(self.database)
         self.writer = Writer(self.jobs, config.store.wait_seconds)
         self.projection = Projection(self.transport, self.jobs, self.letters)
+        self.announcer = Announcer(self.transport, AnnouncementStore(self.database), config.server.confirm_seconds)
         self.queues = Queues(self.transport, config.tasks.queues(), self.read_depths)
         # Beyond loopback `auto` never opens by itself: that there was a token at start was checked there.
         closed = config.auth.auth == "auto" and not config.server.loopback
@@ -122,6 +125,7 @@ class Parts:
         self.writer.start()
         self._closing.add("writer", self.writer.stop)
         self._closing.add("projection", self.projection.stop)
+        self._closing.add("announcer", self.announcer.stop)
         preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
         preparing.start()
         self._closing.add("preparation", lambda: preparing.join(5))
@@ -165,6 +169,7 @@ class Parts:
                 continue
             self._prepared.set()
             self.projection.start()
+            self.announcer.start()
             return
 
 

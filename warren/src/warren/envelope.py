@@ -21,6 +21,7 @@ APP_ID: Final = "warren"
 CONTENT_TYPE: Final = "application/json"
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_PRIORITY: Final = 9
+MAX_ROUND: Final = 2**20
 MAX_STATE_BYTES: Final = 32 * 1024
 """A checkpoint travels in the header frame, which must fit `frame_max` (131,072 bytes) whole."""
 
@@ -95,6 +96,9 @@ class Envelope:
         traceparent: W3C trace context of the submit, or None.
         parked_ms: Since when the job waits for a worker that knows its task, or None.
         parked_count: How often it was parked.
+        forgiven: How many of the hand-outs behind `attempt` do not count against the limit: the job was only held by a
+            worker that died, or given back, and its code was not at fault.
+        round: How often the job was brought back from the dead letters; a later round's states beat an earlier one's.
     """
 
     id: str
@@ -112,6 +116,8 @@ class Envelope:
     traceparent: str | None = None
     parked_ms: int | None = None
     parked_count: int = 0
+    forgiven: int = 0
+    round: int = 0
 
     def evolve(self, **changes: object) -> Envelope:
         """Return the same job with some fields changed."""
@@ -140,6 +146,8 @@ def encode(envelope: Envelope) -> Message:
         "traceparent": envelope.traceparent,
         "warren-parked-ms": envelope.parked_ms,
         "warren-parked-count": envelope.parked_count or None,
+        "warren-forgiven": envelope.forgiven or None,
+        "warren-round": envelope.round or None,
     }
     headers.update((name, value) for name, value in optional.items() if value is not None)
     return Message(
@@ -189,6 +197,8 @@ def decode(message: Message) -> Envelope:
         traceparent=read.text("traceparent"),
         parked_ms=read.integer("warren-parked-ms", low=0),
         parked_count=read.integer("warren-parked-count", low=0) or 0,
+        forgiven=read.integer("warren-forgiven", low=0, high=1_000_000) or 0,
+        round=read.integer("warren-round", low=0, high=MAX_ROUND) or 0,
     )
 
 

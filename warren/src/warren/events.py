@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from warren.envelope import APP_ID, CONTENT_TYPE, Message, new_job_id
+from warren.envelope import APP_ID, CONTENT_TYPE, MAX_ROUND, Message, new_job_id
 from warren.errors import EnvelopeError
 
 VERSION: Final = 1
@@ -37,25 +37,46 @@ class State(StrEnum):
         return self in FINAL
 
 
+OUTCOMES: Final = (
+    "succeeded",
+    "failed",
+    "timeout",
+    "crashed",
+    "out-of-memory",
+    "lost",
+    "given-back",
+    "discarded",
+    "invalid",
+    "expired",
+    "cancelled",
+)
+"""How an attempt can end. `crashed`: its child process was killed by a signal or went away; `out-of-memory`: the kernel
+killed it for memory; `lost`: its worker died or lost its connection; `given-back`: its worker drained. Only `failed`,
+`timeout`, `crashed`, `out-of-memory` and, where the code really ran, `lost` count against the limit of attempts."""
+
 FINAL: Final = frozenset({State.EXPIRED, State.CANCELLED, State.DEAD, State.SUCCEEDED})
 
 _RANK: Final = {state: rank for rank, state in enumerate(State)}
 _FINAL_POSITION: Final = 1 << 40
+_ROUND: Final = 1 << 41
 
 
-def position(state: State, attempt: int) -> int:
+def position(state: State, attempt: int, round: int = 0) -> int:  # noqa: A002 - the field's name
     """Place an event in the one order every store agrees on; the highest position is a job's state.
 
-    Any final state is above every other; among finals success wins, whichever came first, because the work was done.
-    Otherwise the later attempt wins, then the later state. So events may come in any order and any number of times.
+    A later round beats an earlier one. Within a round any final state is above every other; among finals success wins,
+    whichever came first, because the work was done. Otherwise the later attempt wins, then the later state. So events
+    may come in any order and any number of times.
 
     Args:
         state: The state the event announces.
         attempt: The attempt it belongs to; 0 for the submit.
+        round: How often the job was brought back from the dead letters.
     """
+    base = min(round, MAX_ROUND) * _ROUND
     if state.final:
-        return _FINAL_POSITION + _RANK[state]
-    return min(attempt, 2**31) * 16 + _RANK[state]
+        return base + _FINAL_POSITION + _RANK[state]
+    return base + min(attempt, 2**31) * 16 + _RANK[state]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +115,11 @@ class Event:
         progress: 0 to 1 with an optional message, for `running`.
         progress_message: What the task says it is doing.
         result: JSON text of the return value, for `succeeded`.
-        outcome: How the attempt ended: `succeeded`, `failed`, `timeout`, `crashed`, `discarded`, `invalid`, `expired`,
-            `cancelled`, or None while it runs.
+        outcome: How the attempt ended, a word of `OUTCOMES`, or None while it runs.
         error: How it failed, if it did.
         tenant: Whose job it is.
         redelivered: The broker had handed the message out before, so that this may be a second run.
+        round: How often the job was brought back from the dead letters.
     """
 
     job: str
@@ -119,6 +140,7 @@ class Event:
     error: ErrorInfo | None = None
     tenant: str | None = None
     redelivered: bool = False
+    round: int = 0
 
 
 def encode_batch(events: Sequence[Event]) -> Message:
@@ -153,6 +175,7 @@ def decode_batch(message: Message) -> list[Event]:
         raise EnvelopeError(f"not a batch of events: {error!r:.200}", message) from error
 
 
+_NO_ROUND: Final = ("round", 0)
 _NAMES: Final = frozenset(field.name for field in fields(Event))
 _REQUIRED: Final = frozenset(field.name for field in fields(Event) if field.default is MISSING)
 _OPTIONAL_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -175,7 +198,7 @@ def _event(item: dict[str, Any]) -> Event:
         )
     for name in ("attempt", "at_ms", "enqueued_ms"):
         _check_integer(name, known[name])
-    for name in ("started_ms", "max_attempts", "retry_at_ms"):
+    for name in ("started_ms", "max_attempts", "retry_at_ms", "round"):
         if known.get(name) is not None:
             _check_integer(name, known[name])
     for name in ("job", "task", "queue"):
@@ -199,5 +222,6 @@ def _without_empty(packed: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in packed.items()
-        if name in _REQUIRED or (value is not None and value is not False and value != "")
+        if name in _REQUIRED
+        or (value is not None and value is not False and value != "" and (name, value) != _NO_ROUND)
     }

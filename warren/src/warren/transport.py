@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from warren.envelope import Envelope, Message, encode
-from warren.topology import DEAD, EVENTS, Topology, route
+from warren.topology import CONTROL, DEAD, EVENTS, Topology, route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,3 +181,8 @@ def dead_publication(message: Message) -> Publication:
 def event_publication(message: Message) -> Publication:
     """Address a batch of events to the store."""
     return Publication(exchange=EVENTS, routing_key="", message=message)
+
+
+def control_publication(message: Message) -> Publication:
+    """Address an order to every worker."""
+    return Publication(exchange=CONTROL, routing_key="", message=message)

@@ -11,12 +11,14 @@ from concurrent.futures import wait
 from random import Random
 from typing import Final
 
+from warren.control import Order
 from warren.events import State
 from warren.task import Registry
 from warren.topology import queue_name
 from warren.transport import Delivery, Subscription, Transport
 from warren_worker import settle
 from warren_worker.batch import Batcher
+from warren_worker.control import Control
 from warren_worker.health import Pulse
 from warren_worker.intake import is_expired, receive
 from warren_worker.job import Job, Run
@@ -77,6 +79,7 @@ class Worker:
         self._batcher = Batcher(self._timers, self._outbox)
         self._settler = Settler(self._outbox, self._batcher)
         self._pools = Pools(self._timers, Children(modules), self._ended)
+        self._control = Control(transport, self._outbox, self._on_order, self._consume)
         self._changed = threading.Condition()
         self._pending: deque[Run] = deque()
         self._running: set[Run] = set()
@@ -91,9 +94,12 @@ class Worker:
         return split(self._settings.queues) or self._registry.queues()
 
     def start(self) -> None:
-        """Begin to consume."""
+        """Begin to work, once the orders given so far are known."""
         self._timers.start()
         self._meters.slots.set(self._settings.concurrency)
+        self._control.start()
+
+    def _consume(self) -> None:
         for queue in self.queues:
             subscription = self._transport.consume(
                 queue_name(queue),
@@ -134,6 +140,7 @@ class Worker:
             self._pending.clear()
         self.pulse.drain()
         self._meters.draining.set(1)
+        self._control.stop()
         stopped = [subscription.stop() for subscription in self._subscriptions]
         self._give_back(waiting)
         wait(stopped, timeout=FLUSH_SECONDS)
@@ -165,6 +172,9 @@ class Worker:
     def _give_back(self, runs: Iterable[Run]) -> None:
         for run in runs:
             self._settler.carry_out(run.delivery, settle.give_back(run.job, self._moment(run)))
+
+    def _on_order(self, order: Order) -> None:
+        """Act on an order, on the transport's thread."""
 
     def _on_delivery(self, delivery: Delivery) -> None:
         if delivery.redelivered:

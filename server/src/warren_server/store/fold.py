@@ -21,7 +21,7 @@ Rank: TypeAlias = tuple[int, int, str]
 def rank(event: Event) -> Rank:
     """Place an event among all events of its job; no two different ones stand at the same place."""
     digest = hashlib.blake2b(repr(astuple(event)).encode("utf-8", "replace"), digest_size=16).hexdigest()
-    return position(event.state, event.attempt), event.at_ms, digest
+    return position(event.state, event.attempt, event.round), event.at_ms, digest
 
 
 def fold_job(row: Row | None, event: Event) -> Row:
@@ -38,6 +38,7 @@ def fold_job(row: Row | None, event: Event) -> Row:
     wins = mine > (row["position"], row["at_ms"], row["tie"])
     kept = dict(new) if wins else dict(row)
     kept["attempt"] = max(row["attempt"], new["attempt"])
+    kept["round"] = max(row["round"], new["round"])
     kept["max_attempts"] = _largest(row["max_attempts"], new["max_attempts"])
     kept["tenant"] = _largest(row["tenant"], new["tenant"])
     kept["submitted_ms"] = min(row["submitted_ms"], new["submitted_ms"])
@@ -86,6 +87,7 @@ def _job_row(event: Event, mine: Rank) -> Row:
         "at_ms": mine[1],
         "tie": mine[2],
         "attempt": event.attempt,
+        "round": event.round,
         "max_attempts": event.max_attempts,
         "submitted_ms": event.enqueued_ms,
         "scheduled_ms": event.retry_at_ms if waits else None,

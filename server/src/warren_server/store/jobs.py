@@ -15,6 +15,8 @@ from warren_server.store.engine import Database
 from warren_server.store.fold import Row
 from warren_server.store.schema import attempts, jobs
 
+_FOLDED: Final = tuple(column for column in jobs.c if column.name != "cancel_requested_ms")
+"""Columns of a job that come from its events."""
 _CHUNK: Final = 300
 """Rows to a statement with an IN list; SQLite of old takes 999 variables."""
 
@@ -118,7 +120,7 @@ def _lock(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, Row], d
     old_attempts: dict[tuple[str, int], Row] = {}
     for chunk in _chunks(ids):
         # SQLite has no FOR UPDATE and SQLAlchemy leaves it out there: its writers exclude each other anyway.
-        locking = select(jobs).where(jobs.c.id.in_(chunk)).order_by(jobs.c.id).with_for_update()
+        locking = select(*_FOLDED).where(jobs.c.id.in_(chunk)).order_by(jobs.c.id).with_for_update()
         old_jobs.update((row["id"], dict(row)) for row in connection.execute(locking).mappings())
     for chunk in _chunks(ids):
         found = connection.execute(select(attempts).where(attempts.c.job.in_(chunk))).mappings()
@@ -135,7 +137,7 @@ def _insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) -
 def _update(connection: Connection, table: Table, keys: Sequence[str], rows: Sequence[Row]) -> None:
     if rows:
         wanted = tuple_(*(table.c[key] for key in keys)) == tuple_(*(bindparam(f"key_{key}") for key in keys))
-        values: dict[str, Any] = {column.name: bindparam(column.name) for column in table.c if column.name not in keys}
+        values: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name not in keys}
         renamed = [{f"key_{name}" if name in keys else name: value for name, value in row.items()} for row in rows]
         connection.execute(update(table).where(wanted).values(values), renamed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata: Final = MetaData()
 
@@ -21,7 +21,11 @@ jobs: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("tie", String(32), nullable=False),
     Column("attempt", BigInteger, nullable=False),
+    # How often the job was brought back from the dead letters.
+    Column("round", BigInteger, nullable=False),
     Column("max_attempts", BigInteger),
+    # When somebody asked to cancel it; the job's state says what came of that.
+    Column("cancel_requested_ms", BigInteger),
     Column("submitted_ms", BigInteger, nullable=False),
     Column("scheduled_ms", BigInteger),
     Column("first_started_ms", BigInteger),
@@ -71,6 +75,11 @@ dead_letters: Final = Table(
     Column("error_traceback", Text),
     Column("body", LargeBinary, nullable=False),
     Column("message", Text, nullable=False),
+    Column("outcome", Text),
+    Column("image", Text),
+    # A letter that was redriven or purged stays as a tombstone, so that a copy handed out again does not bring it back.
+    Column("gone_ms", BigInteger),
+    Column("gone_how", String(16)),
     Index("dead_letters_by_time", "at_ms", "id"),
     Index("dead_letters_by_queue", "queue", "at_ms"),
     Index("dead_letters_by_task", "task", "at_ms"),
@@ -86,4 +95,106 @@ tokens: Final = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
+    # Whose jobs its bearer submits; None is the tenant without a name.
+    Column("tenant", String(64)),
+)
+
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("endpoint", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    # SHA-256 of the request, in hex: the same key with another request is refused.
+    Column("fingerprint", String(64), nullable=False),
+    # Counts how often an expired key was used anew, so that each use makes a job id of its own.
+    Column("generation", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    # Until when the request that came first has the key to itself.
+    Column("locked_ms", BigInteger, nullable=False),
+    # Answer to replay; None while there is none.
+    Column("status", Integer),
+    Column("body", Text),
+    Index("idempotency_keys_by_expiry", "expires_ms"),
+)
+
+schedules: Final = Table(
+    "schedules",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("source", String(16), nullable=False),
+    Column("cron", Text),
+    Column("interval_seconds", BigInteger),
+    Column("timezone", Text, nullable=False),
+    Column("jitter_seconds", BigInteger, nullable=False),
+    Column("catch_up", String(8), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    # The next tick; None while paused or when there is none.
+    Column("next_ms", BigInteger),
+    Index("schedules_by_next", "next_ms"),
+)
+
+ticks: Final = Table(
+    "ticks",
+    metadata,
+    Column("schedule", String(100), primary_key=True),
+    Column("tick_ms", BigInteger, primary_key=True),
+    Column("job", String(36), nullable=False),
+    Column("state", String(16), nullable=False),
+    # Until when the server that claimed the tick has it to itself.
+    Column("lease_ms", BigInteger, nullable=False),
+    Column("fired_ms", BigInteger),
+    Column("error", Text),
+    Index("ticks_by_state", "state", "lease_ms"),
+)
+
+redrives: Final = Table(
+    "redrives",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("rate", Float),
+    Column("total", BigInteger, nullable=False),
+    Column("moved", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("finished_ms", BigInteger),
+    Column("error", Text),
+    # Who works on it, and until when without a sign of life.
+    Column("owner", Text),
+    Column("lease_ms", BigInteger, nullable=False),
+)
+
+queue_settings: Final = Table(
+    "queue_settings",
+    metadata,
+    Column("queue", String(190), primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    Column("priority", BigInteger, nullable=False),
+    Column("max_length", BigInteger),
+    Column("concurrency", BigInteger),
+    Column("rate_count", BigInteger),
+    Column("rate_seconds", BigInteger),
+    # Changes with each new set of tokens; tokens of an older one are thrown away.
+    Column("generation", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+announcements: Final = Table(
+    "announcements",
+    metadata,
+    # What it is about, such as `pause:media`; a later announcement of the same thing takes its place.
+    Column("subject", String(255), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("announced_ms", BigInteger, nullable=False),
+    # When nobody can need it any more; None for never.
+    Column("until_ms", BigInteger),
+    Index("announcements_by_time", "announced_ms"),
 )

@@ -150,6 +150,7 @@ class AmqpSubscription:
         self._active = False
         self._stopping = False
         self._stopped: Future[None] = Future()
+        self._next_offset: int | str = "first"
 
     @property
     def active(self) -> bool:
@@ -223,8 +224,8 @@ class AmqpSubscription:
         if self._timeout_seconds is not None:
             arguments["x-consumer-timeout"] = int(self._timeout_seconds * 1000)
         if self._queue == CONTROL:
-            # A stream: every worker reads it from its start.
-            arguments["x-stream-offset"] = "first"
+            # A stream: every worker reads it from its start, and after a loss goes on where it was.
+            arguments["x-stream-offset"] = self._next_offset
         self._consumer_tag = channel.basic_consume(
             self._queue, self._on_message, arguments=arguments, callback=self._on_consuming
         )
@@ -239,6 +240,8 @@ class AmqpSubscription:
             return
         tag = method.delivery_tag
         delivery = AmqpDelivery(session, tag, self._queue, method.redelivered, from_properties(properties, body))
+        if isinstance(offset := delivery.message.headers.get("x-stream-offset"), int):
+            self._next_offset = offset + 1
         session.unsettled[tag] = delivery
         if self._stopping:
             delivery.nack()

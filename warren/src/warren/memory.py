@@ -60,6 +60,7 @@ class MemoryTransport:
         self._confirms: deque[_Confirm] = deque()
         self._unconfirmed = 0
         self._subscriptions: list[_MemorySubscription] = []
+        self._ended: list[_MemorySubscription] = []
 
     def start(self) -> None:
         with self._changed:
@@ -220,20 +221,26 @@ class MemoryTransport:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._broker.move_to(self._now())
-                self._flush_outbox()
-                confirms, deliveries = self._take_confirms(), self._take_deliveries()
+                confirms, deliveries = self._take_work()
                 if not confirms and not deliveries:
                     if self._stopping:
                         return
                     self._changed.wait(_TICK_SECONDS if self._clock else None)
                     continue
-            _resolve(confirms)
-            for subscription, delivery in deliveries:
-                subscription.hand_over(delivery)
-            with self._changed:
-                self._unconfirmed -= len(confirms)
-                self._changed.notify_all()
+            self._do(confirms, deliveries)
+
+    def _take_work(self) -> tuple[list[_Confirm], list[tuple[_MemorySubscription, MemoryDelivery]]]:
+        self._broker.move_to(self._now())
+        self._flush_outbox()
+        return self._take_confirms(), self._take_deliveries()
+
+    def _do(self, confirms: list[_Confirm], deliveries: list[tuple[_MemorySubscription, MemoryDelivery]]) -> None:
+        _resolve(confirms)
+        for subscription, delivery in deliveries:
+            subscription.hand_over(delivery)
+        with self._changed:
+            self._unconfirmed -= len(confirms)
+            self._changed.notify_all()
 
     def _flush_outbox(self) -> None:
         while self._outbox:
@@ -291,9 +298,10 @@ class MemoryTransport:
         return failed
 
     def _give_back(self, *, counted: bool) -> None:
-        for subscription in self._subscriptions:
+        for subscription in (*self._subscriptions, *self._ended):
             for delivery in list(subscription.unsettled.values()):
                 self.settle(delivery, back=True, counted=counted)
+        self._ended.clear()
 
     def settle(self, delivery: MemoryDelivery, *, back: bool, counted: bool) -> None:
         """Take a delivery off its subscription's hands, once."""
@@ -311,6 +319,7 @@ class MemoryTransport:
         with self._changed:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
+                self._ended.append(subscription)
             future.set_result(None)
         return future
 

@@ -136,3 +136,12 @@ def heavy(ctx: Context, size: int) -> None:
         raise ValueError("ü" * 5000)
     except ValueError as error:
         raise RuntimeError("€" * 5000) from error
+
+
+@task(name="check.poison", retry=_QUICK)
+def poison(path: str, how: str) -> None:
+    """Take the whole worker down, with everything it holds."""
+    append(path, "poison")
+    if how == "segfault":
+        ctypes.string_at(0)
+    os._exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -85,6 +86,37 @@ def child_spin(path: str) -> None:
                 pass
         except BaseException:  # noqa: BLE001, S110 - the worst task there is
             pass
+
+
+@task(name="child.escape", isolation="process", timeout=5, retry=Retry(max_attempts=1))
+def child_escape(path: str, end: str) -> None:
+    """Start what leaves the process group, one of them a daemon whose parent ends, and then hang or crash."""
+    sleep = "import time; time.sleep(600)"
+    session = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True)
+    nested = (
+        "import subprocess, sys; "
+        f"print(subprocess.Popen([sys.executable, '-c', {sleep!r}], start_new_session=True, stdout=-3).pid)"
+    )
+    daemon = subprocess.run([sys.executable, "-c", nested], stdout=subprocess.PIPE, check=True)
+    bare = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True, env={})
+    Path(path).write_text(f"{session.pid} {int(daemon.stdout)} {bare.pid if end == 'hang' else session.pid}")
+    if end == "hang":
+        time.sleep(600)
+    bare.kill()
+    os._exit(3)
+
+
+@task(name="child.kill_self", isolation="process", retry=Retry(max_attempts=1))
+def child_kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(name="child.nested_memory", isolation="process", memory_limit_mb=512)
+def child_nested_memory(megabytes: int) -> str:
+    """Let a process of its own take memory, and tell what that said."""
+    code = f"bytearray({megabytes} * 1024 * 1024)"
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
+    return done.stderr.strip().rpartition("\n")[2]
 
 
 @task(name="child.discard", isolation="process")

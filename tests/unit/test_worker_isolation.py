@@ -232,6 +232,40 @@ def test_a_child_that_will_not_end_is_killed_with_all_it_started(bench: Bench, t
         eventually(lambda pid=pid: not _lives(pid))
 
 
+@pytest.mark.parametrize(("end", "outcome"), [("hang", "timeout"), ("exit", "crashed")])
+def test_what_a_child_started_dies_with_it_wherever_it_went(
+    bench: Bench, tmp_path: Path, end: str, outcome: str
+) -> None:
+    pids = tmp_path / "pids"
+    bench.submit("child.escape", {"path": str(pids), "end": end})
+    headers = bench.dead(30).headers
+
+    assert headers["warren-dead-outcome"] == outcome
+    for pid in map(int, pids.read_text().split()):
+        eventually(lambda pid=pid: not _lives(pid))
+
+
+def test_a_child_that_the_kernel_killed_for_memory_is_told_from_one_that_was_killed(bench: Bench) -> None:
+    counts = [3, 4, 4, 4]
+    bench.worker._pools._children._oom_kills = lambda: counts.pop(0)
+
+    for _ in range(2):
+        bench.submit("child.kill_self")
+    letters = eventually(lambda: len(found := bench.transport.messages("warren.dead")) == 2 and found, 30)
+
+    [by_kernel] = [each.headers for each in letters if each.headers["warren-dead-outcome"] == "out-of-memory"]
+    [by_others] = [each.headers for each in letters if each.headers["warren-dead-outcome"] == "crashed"]
+    assert str(by_kernel["warren-error-message"]).endswith("killed it for memory")
+    assert str(by_others["warren-error-message"]).endswith("was killed by signal 9 (SIGKILL) while it ran the job")
+
+
+def test_the_memory_limit_of_a_job_holds_for_the_processes_it_starts(bench: Bench) -> None:
+    fits, does_not = (bench.submit("child.nested_memory", {"megabytes": megabytes}) for megabytes in (1, 1024))
+
+    assert bench.event(fits, State.SUCCEEDED, 30).result == '""'
+    assert bench.event(does_not, State.SUCCEEDED, 30).result == '"MemoryError"'
+
+
 def test_the_checkpoint_of_a_child_that_died_reaches_the_next_attempt(bench: Bench) -> None:
     job = bench.submit("child.checkpoint")
     done = bench.event(job, State.SUCCEEDED, 30)

@@ -33,9 +33,28 @@ class Bench:
         self.transport.declare(topology(["default", *registry.queues()])).result(5)
         self.metrics = CollectorRegistry()
         self.settings = WorkerSettings(name="worker-1", **settings)
-        self.worker = Worker(
-            self.transport, registry, self.settings, Meters(registry, self.metrics), modules=modules, rng=Random(1)
-        )
+        self._modules = modules
+        self._lost: list[Worker] = []
+        self.worker = self._new_worker()
+
+    def _new_worker(self) -> Worker:
+        meters = Meters(self.registry, self.metrics)
+        return Worker(self.transport, self.registry, self.settings, meters, modules=self._modules, rng=Random(1))
+
+    def lose_worker(self) -> None:
+        """Let the worker die, as far as the broker sees, and another take its place; its threads may go on."""
+        self._lost.append(self.worker)
+        self.transport.disconnect()
+        self.transport._subscriptions.clear()
+        self.transport.reconnect()
+        self.worker = self._new_worker()
+        self.worker.start()
+
+    def stop(self) -> None:
+        self.worker.drain(2)
+        for worker in self._lost:
+            worker._timers.stop()
+        self.transport.stop()
 
     def submit(self, task: str, arguments: dict[str, Any] | None = None, **fields: Any) -> str:
         """Publish a job; fields are those of the envelope."""
@@ -100,8 +119,7 @@ def running(registry: Registry, *, modules: str = "", **settings: Any) -> Iterat
     try:
         yield bench
     finally:
-        bench.worker.drain(2)
-        bench.transport.stop()
+        bench.stop()
 
 
 def message_of(envelope: Envelope, **headers: Any) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -87,6 +88,37 @@ def child_spin(path: str) -> None:
             pass
 
 
+@task(name="child.escape", isolation="process", timeout=5, retry=Retry(max_attempts=1))
+def child_escape(path: str, end: str) -> None:
+    """Start what leaves the process group, one of them a daemon whose parent ends, and then hang or crash."""
+    sleep = "import time; time.sleep(600)"
+    session = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True)
+    nested = (
+        "import subprocess, sys; "
+        f"print(subprocess.Popen([sys.executable, '-c', {sleep!r}], start_new_session=True, stdout=-3).pid)"
+    )
+    daemon = subprocess.run([sys.executable, "-c", nested], stdout=subprocess.PIPE, check=True)
+    bare = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True, env={})
+    Path(path).write_text(f"{session.pid} {int(daemon.stdout)} {bare.pid if end == 'hang' else session.pid}")
+    if end == "hang":
+        time.sleep(600)
+    bare.kill()
+    os._exit(3)
+
+
+@task(name="child.kill_self", isolation="process", retry=Retry(max_attempts=1))
+def child_kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(name="child.nested_memory", isolation="process", memory_limit_mb=512)
+def child_nested_memory(megabytes: int) -> str:
+    """Let a process of its own take memory, and tell what that said."""
+    code = f"bytearray({megabytes} * 1024 * 1024)"
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
+    return done.stderr.strip().rpartition("\n")[2]
+
+
 @task(name="child.discard", isolation="process")
 def child_discard() -> None:
     raise Discard("not worth it")
@@ -136,3 +168,12 @@ def heavy(ctx: Context, size: int) -> None:
         raise ValueError("ü" * 5000)
     except ValueError as error:
         raise RuntimeError("€" * 5000) from error
+
+
+@task(name="check.poison", retry=_QUICK)
+def poison(path: str, how: str) -> None:
+    """Take the whole worker down, with everything it holds."""
+    append(path, "poison")
+    if how == "segfault":
+        ctypes.string_at(0)
+    os._exit(1)

@@ -36,6 +36,7 @@ ORDERS: list[Order] = [
     Limits(queue="media", priority=3, concurrency=2, rate_count=10, rate_seconds=60, generation=4),
     Limits(queue="media"),
     Started(job=JOB, attempt=2, run=1),
+    Started(job=JOB, attempt=2, run=3, round=4, nonce="abc"),
     Drain(workers=("pod-1",)),
     Undrain(workers=("pod-1", "pod-2")),
     Hello(nonce="abc"),

@@ -94,3 +94,28 @@ def test_a_submit_makes_no_attempt() -> None:
 
     assert jobs["j1"]["scheduled_ms"] == 9000
     assert attempts == {}
+
+
+def test_an_attempt_that_ran_twice_is_marked_in_whatever_order_its_events_come() -> None:
+    first = [
+        event(State.RUNNING, 1, 10, started_ms=10),
+        event(State.SUCCEEDED, 1, 20, started_ms=10, outcome="succeeded"),
+    ]
+    second = [
+        event(State.RUNNING, 1, 12, started_ms=12),
+        event(State.SUCCEEDED, 1, 22, started_ms=12, outcome="succeeded"),
+    ]
+
+    for events in ([*first, *second], [*second, *first], [second[1], first[0]], [first[1], second[1], first[1]]):
+        _, attempts = fold({}, {}, events)
+
+        assert attempts["j1", 1]["duplicate"] is True
+
+
+def test_an_attempt_that_is_told_of_twice_is_no_duplicate() -> None:
+    ended = event(State.SUCCEEDED, 1, 20, started_ms=10, outcome="succeeded")
+    unstarted = event(State.DEAD, 1, 30, outcome="lost")
+
+    _, attempts = fold({}, {}, [event(State.RUNNING, 1, 10, started_ms=10), ended, ended, unstarted])
+
+    assert attempts["j1", 1]["duplicate"] is False

@@ -195,7 +195,7 @@ def test_an_async_def_may_run_in_a_child(bench: Bench) -> None:
     [
         ("child.exit", {"status": 3}, "crashed", "exited with status 3 while it ran the job"),
         ("child.segfault", {}, "crashed", "was killed by signal 11 (SIGSEGV)"),
-        ("child.memory", {"megabytes": 1024}, "failed", ""),
+        ("child.memory", {"megabytes": 1024}, "out-of-memory", ""),
         ("child.system_exit", {}, "failed", "the task gave up"),
         ("child.discard", {}, "discarded", "not worth it"),
         ("child.exit", {"status": "x"}, "invalid", "arguments of task 'child.exit' are invalid"),
@@ -230,6 +230,40 @@ def test_a_child_that_will_not_end_is_killed_with_all_it_started(bench: Bench, t
     assert headers["warren-dead-outcome"] == "timeout"
     for pid in map(int, pids.read_text().split()):
         eventually(lambda pid=pid: not _lives(pid))
+
+
+@pytest.mark.parametrize(("end", "outcome"), [("hang", "timeout"), ("exit", "crashed")])
+def test_what_a_child_started_dies_with_it_wherever_it_went(
+    bench: Bench, tmp_path: Path, end: str, outcome: str
+) -> None:
+    pids = tmp_path / "pids"
+    bench.submit("child.escape", {"path": str(pids), "end": end})
+    headers = bench.dead(30).headers
+
+    assert headers["warren-dead-outcome"] == outcome
+    for pid in map(int, pids.read_text().split()):
+        eventually(lambda pid=pid: not _lives(pid))
+
+
+def test_a_child_that_the_kernel_killed_for_memory_is_told_from_one_that_was_killed(bench: Bench) -> None:
+    counts = [3, 4, 4, 4]
+    bench.worker._pools._children._oom_kills = lambda: counts.pop(0)
+
+    for _ in range(2):
+        bench.submit("child.kill_self")
+    letters = eventually(lambda: len(found := bench.transport.messages("warren.dead")) == 2 and found, 30)
+
+    [by_kernel] = [each.headers for each in letters if each.headers["warren-dead-outcome"] == "out-of-memory"]
+    [by_others] = [each.headers for each in letters if each.headers["warren-dead-outcome"] == "crashed"]
+    assert str(by_kernel["warren-error-message"]).endswith("killed it for memory")
+    assert str(by_others["warren-error-message"]).endswith("was killed by signal 9 (SIGKILL) while it ran the job")
+
+
+def test_the_memory_limit_of_a_job_holds_for_the_processes_it_starts(bench: Bench) -> None:
+    fits, does_not = (bench.submit("child.nested_memory", {"megabytes": megabytes}) for megabytes in (1, 1024))
+
+    assert bench.event(fits, State.SUCCEEDED, 30).result == '""'
+    assert bench.event(does_not, State.SUCCEEDED, 30).result == '"MemoryError"'
 
 
 def test_the_checkpoint_of_a_child_that_died_reaches_the_next_attempt(bench: Bench) -> None:
@@ -347,7 +381,9 @@ def test_a_job_that_outlasts_the_drain_goes_back_with_its_checkpoint(registry: R
         release.set()
 
         assert not finished
-        assert (decode(back).id, decode(back).attempt, decode(back).state) == (job, 1, '{"at":9}')
+        envelope = decode(back)
+        assert (envelope.id, envelope.attempt - envelope.forgiven, envelope.state) == (job, 1, '{"at":9}')
+        assert bench.event(job, State.RETRYING).outcome == "given-back"
         assert bench.unsettled() == 0
 
 
@@ -381,7 +417,7 @@ def test_the_last_attempt_is_not_lost_to_brokers_that_count_a_hand_back(registry
         release.set()
 
         back = eventually(lambda: len(found := bench.ready()) == 2 and found)
-        assert [decode(message).attempt for message in back] == [1, 1]
+        assert [decode(message).attempt - decode(message).forgiven for message in back] == [1, 1]
 
 
 def _lives(pid: int) -> bool:

@@ -276,7 +276,7 @@ def test_a_job_that_expires_while_it_waits_for_a_slot_is_not_run(registry: Regis
         assert not ran.is_set()
 
 
-def test_a_job_that_lost_its_worker_too_often_is_dead_without_another_run(registry: Registry) -> None:
+def test_a_job_that_lost_its_worker_too_often_is_dead_after_one_run_more_than_its_attempts(registry: Registry) -> None:
     started: list[int] = []
     release = threading.Event()
 
@@ -287,16 +287,18 @@ def test_a_job_that_lost_its_worker_too_often_is_dead_without_another_run(regist
 
     with running(registry) as bench:
         bench.submit("poison")
-        for count in (1, 2):
+        for count in (1, 2, 3):
             eventually(lambda count=count: len(started) == count)
-            bench.transport.disconnect()
-            bench.transport.reconnect()
+            bench.lose_worker()
         headers = bench.dead().headers
         release.set()
 
-        assert started == [1, 2]
+        assert started == [1, 2, 3]
         assert headers["warren-dead-outcome"] == "lost"
-        assert headers["warren-dead-attempt"] == 2
+        assert headers["warren-dead-attempt"] == 3
+        assert headers["warren-dead-reason"] == (
+            "no attempt left: 2 of 2 used, the last ones by workers that were lost"
+        )
         assert "lost its worker 2 times" in str(headers["warren-error-message"])
 
 

@@ -21,8 +21,9 @@ class Context:
         job_id: Id of the job.
         task: Name of the task.
         queue: Name of the queue.
-        attempt: Number of this run, from 1.
-        max_attempts: Runs the job gets before it is a dead letter.
+        attempt: Number of this run, from 1; it also grows when a worker that only held the job died.
+        max_attempts: Attempts that may fail before the job is a dead letter.
+        attempts_left: Further attempts the job has if this one fails.
         redelivered: The broker handed the job out before: an earlier run may have got anywhere.
         deadline: When this attempt is cut off, aware UTC.
         state: What the last `checkpoint` saved, or None.
@@ -34,6 +35,7 @@ class Context:
     queue: str = "default"
     attempt: int = 1
     max_attempts: int = 1
+    attempts_left: int = 0
     redelivered: bool = False
     deadline: datetime = field(default_factory=lambda: datetime.max.replace(tzinfo=UTC))
     state: Any = None
@@ -46,7 +48,11 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the job should stop: it was cancelled, or its worker is out of time. Long loops ask now and then."""
+        """Whether the job should stop: it was cancelled, or its worker is out of time. Long loops ask now and then.
+
+        A worker out of time gives the job back, and whatever exception the task then leaves by costs no attempt: save a
+        `checkpoint` and go.
+        """
         return self.is_cancelled is not None and self.is_cancelled()
 
     def progress(self, fraction: float, message: str | None = None) -> None:

@@ -94,11 +94,15 @@ class Started:
         job: Job id.
         attempt: Attempt number in the envelope that is run.
         run: Which announced run of that envelope this is, from 1.
+        round: Round of the envelope: a job brought back from the dead letters counts anew.
+        nonce: What the worker knows its own announcement by, so that it begins only after those before it are known.
     """
 
     job: str
     attempt: int
     run: int
+    round: int = 0
+    nonce: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,5 +256,6 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "job": _job,
     "attempt": _integer,
     "run": _integer,
+    "round": _integer,
     "nonce": _text,
 }

@@ -86,13 +86,13 @@ class Dead:
     reason: str
 
 
-def next_step(failure: Failure, job: Envelope, attempt: int, policy: Retry, rng: Random) -> Again | Dead:
+def next_step(failure: Failure, job: Envelope, counted: int, policy: Retry, rng: Random) -> Again | Dead:
     """Decide what follows a failed attempt.
 
     Args:
         failure: What the attempt ended with.
         job: The envelope that was run; its own `max_attempts` beats the policy's.
-        attempt: The attempt that failed: the envelope's plus the broker's redeliveries, from 1.
+        counted: Which of the attempts that count it was, from 1: hand-outs that did not run the job are left out.
         policy: The task's retry policy.
         rng: Source of jitter.
 
@@ -105,9 +105,9 @@ def next_step(failure: Failure, job: Envelope, attempt: int, policy: Retry, rng:
             return Dead(reason=discard.reason)
         case InvalidArguments() as invalid:
             return Dead(reason=str(invalid))
-        case _ if attempt >= limit:
-            return Dead(reason=f"failed {attempt} of {limit} attempts")
+        case _ if counted >= limit:
+            return Dead(reason=f"failed {counted} of {limit} attempts")
         case RetryAfter() as wish:
             return Again(delay_seconds=round(min(wish.seconds, delay.MAX_SECONDS)))
         case _:
-            return Again(delay_seconds=policy.delay(attempt, rng))
+            return Again(delay_seconds=policy.delay(counted, rng))

@@ -76,7 +76,8 @@ class Server:
     def _job(self, frame: dict[str, Any]) -> Job:
         envelope = Envelope(**{**frame["envelope"], "body": base64.b64decode(frame["body"])})
         task = self._registry.get(envelope.task)
-        return Job(envelope=envelope, task=task, attempt=frame["attempt"], redelivered=frame["redelivered"])
+        told = {name: frame[name] for name in ("attempt", "redelivered", "starts")}
+        return Job(envelope=envelope, task=task, **told)
 
     def _listen(self) -> None:
         while (frame := self._frames.receive()) is not None:

@@ -30,6 +30,8 @@ from warren_worker.outbox import Outbox
 logger = logging.getLogger(__name__)
 
 _PREFETCH: Final = 500
+MAX_STARTS: Final = 100_000
+"""Envelopes whose announced runs are remembered, about 25 MB; of the oldest a run too many may be granted."""
 
 
 class Orders:
@@ -41,7 +43,7 @@ class Orders:
         # Ids as integers: a third of the memory of text, and there may be a million.
         self._cancelled: set[int] = set()
         self._matching: dict[tuple[str | None, str | None, bool], CancelMatching] = {}
-        self._starts: dict[tuple[int, int], int] = {}
+        self._starts: dict[tuple[int, int, int], int] = {}
 
     def take(self, order: Order) -> None:
         """Add an order; one that was taken before changes nothing."""
@@ -62,8 +64,7 @@ class Orders:
                 if known_limits is None or known_limits.generation <= order.generation:
                     self.limits[order.queue] = order
             case Started():
-                at = (UUID(order.job).int, order.attempt)
-                self._starts[at] = max(self._starts.get(at, 0), order.run)
+                self._take_started(order)
             case _:
                 return
 
@@ -86,12 +87,18 @@ class Orders:
 
     def starts(self, job: Envelope) -> int:
         """Return how many runs of this envelope were announced: workers that died may have died of them."""
-        return self._starts.get((UUID(job.id).int, job.attempt), 0)
+        return self._starts.get((UUID(job.id).int, job.attempt, job.round), 0)
 
     def forget(self, job: Envelope) -> None:
         """Forget what is known of a job that has ended here."""
         self._cancelled.discard(UUID(job.id).int)
-        self._starts.pop((UUID(job.id).int, job.attempt), None)
+        self._starts.pop((UUID(job.id).int, job.attempt, job.round), None)
+
+    def _take_started(self, order: Started) -> None:
+        at = (UUID(order.job).int, order.attempt, order.round)
+        self._starts[at] = max(self._starts.get(at, 0), order.run)
+        if len(self._starts) > MAX_STARTS:
+            del self._starts[next(iter(self._starts))]
 
 
 class Control:

@@ -10,7 +10,9 @@ from warren.events import ErrorInfo
 from warren.transport import Publication, dead_publication
 from warren_worker.outcome import clean
 
-DeadOutcome: TypeAlias = Literal["failed", "timeout", "crashed", "discarded", "invalid", "lost", "undecodable"]
+DeadOutcome: TypeAlias = Literal[
+    "failed", "timeout", "crashed", "out-of-memory", "discarded", "invalid", "lost", "undecodable"
+]
 
 MAX_HEADER_BYTES: Final = 120 * 1024
 """All headers travel in one frame, and `frame_max` is 128 KiB; the rest is room for properties and framing."""

@@ -26,14 +26,36 @@ class Job:
     Attributes:
         envelope: The job as it came.
         task: The task it names.
-        attempt: Number of this attempt: the envelope's plus the broker's redeliveries.
+        attempt: Number of this attempt: the envelope's plus the hand-outs since.
         redelivered: The broker handed it out before.
+        starts: Announced runs of this envelope before this one, see `warren_worker.suspects`.
     """
 
     envelope: Envelope
     task: Task[Any, Any]
     attempt: int
     redelivered: bool = False
+    starts: int = 0
+
+    @property
+    def counted(self) -> int:
+        """Which of the attempts that count against the limit this is, from 1."""
+        return max(self.envelope.attempt - self.envelope.forgiven, 1) + self.starts
+
+    @property
+    def forgiven(self) -> int:
+        """How many of the hand-outs up to this attempt do not count."""
+        return self.attempt - self.counted
+
+    @property
+    def suspect(self) -> bool:
+        """Whether an earlier run may have killed its worker: then this one is announced before it begins."""
+        return self.redelivered or self.envelope.forgiven > 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no attempt is left for this run."""
+        return self.counted > self.max_attempts
 
     @property
     def timeout_seconds(self) -> float:
@@ -62,6 +84,8 @@ class Run:
         progress: The last that the task told: fraction and message.
         throttle: Passes progress on, while it runs.
         on_cancel: Called when the run is to stop, for runs that live elsewhere.
+        announced: Workers were told that it begins, so that it counts if this worker dies.
+        out_of_time: The worker drains and gives it back.
     """
 
     job: Job
@@ -71,6 +95,8 @@ class Run:
     progress: tuple[float, str | None] | None = None
     throttle: Throttle | None = None
     on_cancel: Callable[[], None] | None = None
+    announced: bool = False
+    out_of_time: bool = False
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _claimed: bool = False
@@ -91,6 +117,22 @@ class Run:
         with self._lock:
             first, self._claimed = not self._claimed, True
             return first
+
+    def adopt(self, delivery: Delivery) -> bool:
+        """Take another hand-out of the same message in place of one that is gone; False when it is too late."""
+        with self._lock:
+            if self._claimed or self.delivery.alive:
+                return False
+            self.delivery = delivery
+            return True
+
+    def abandon(self) -> bool:
+        """Take the right to settle if there is nothing to settle any more: the broker hands the message out again."""
+        with self._lock:
+            if self._claimed or self.delivery.alive:
+                return False
+            self._claimed = True
+            return True
 
     def tell_progress(self, fraction: float, message: str | None) -> None:
         """Remember progress and pass it on."""
@@ -131,6 +173,7 @@ def context_for(
         queue=envelope.queue,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
+        attempts_left=max(job.max_attempts - job.counted, 0),
         redelivered=job.redelivered,
         deadline=datetime.fromtimestamp(deadline_ms / 1000, UTC),
         state=_read_state(envelope),

@@ -72,7 +72,14 @@ class Crashed:
     error: ErrorInfo
 
 
-Unsuccessful: TypeAlias = Failed | RetryAsked | Discarded | Invalid | TimedOut | Crashed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfMemory:
+    """The child process ran out of memory: the kernel killed it, or the task's own limit stopped it."""
+
+    error: ErrorInfo
+
+
+Unsuccessful: TypeAlias = Failed | RetryAsked | Discarded | Invalid | TimedOut | Crashed | OutOfMemory
 Outcome: TypeAlias = Succeeded | Unsuccessful
 
 

@@ -16,9 +16,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
+from uuid import uuid4
 
 from warren.events import ErrorInfo
+from warren_worker import cgroups
+from warren_worker.descendants import MARK, kill_all
 from warren_worker.frames import Frames
 from warren_worker.job import Job, Run
 from warren_worker.outcome import (
@@ -27,6 +30,7 @@ from warren_worker.outcome import (
     Failed,
     Invalid,
     Outcome,
+    OutOfMemory,
     RetryAsked,
     Succeeded,
     TimedOut,
@@ -38,7 +42,7 @@ logger = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 """How long a child may take to import the tasks; not part of any job's time."""
 _OUTCOMES: Final[dict[str, Callable[..., Outcome]]] = {
-    kind.__name__: kind for kind in (Succeeded, Failed, RetryAsked, Discarded, Invalid, TimedOut, Crashed)
+    kind.__name__: kind for kind in (Succeeded, Failed, RetryAsked, Discarded, Invalid, TimedOut)
 }
 
 
@@ -47,10 +51,12 @@ class Children:
 
     Args:
         modules: Modules that declare the tasks, as in `WARREN_TASKS`.
+        oom_kills: Tells how many of our processes the kernel ever killed for memory.
     """
 
-    def __init__(self, modules: str) -> None:
+    def __init__(self, modules: str, oom_kills: Callable[[], int | None] = cgroups.oom_kills) -> None:
         self._modules = modules
+        self._oom_kills = oom_kills
         self._lock = threading.Lock()
         self._idle: list[Child] = []
         self._all: set[Child] = set()
@@ -63,12 +69,16 @@ class Children:
         if child is None:
             return _crashed("no child process could be started: the worker is stopping")
         run.on_cancel = child.cancel
+        kills_before = self._oom_kills()
         try:
             outcome = child.run(run)
         finally:
             run.on_cancel = None
         self._give_back(child, worn=_is_memory_error(outcome))
-        return outcome
+        if isinstance(outcome, Crashed) and child.killed_by == signal.SIGKILL:
+            return _blamed(outcome, kills_before, self._oom_kills())
+        limit_mb = run.job.task.memory_limit_mb
+        return OutOfMemory(error=outcome.error) if limit_mb and _is_memory_error(outcome) else outcome
 
     def stop(self) -> None:
         """Kill every child and all they started. Idempotent."""
@@ -110,15 +120,20 @@ class Child:
     """One child process.
 
     Args:
-        spawned: The process and our end of its socket.
+        spawned: The process, our end of its socket, and the mark of all it starts.
+
+    Attributes:
+        alive: It can run jobs.
+        killed_by: Number of the signal that ended it while it ran a job, if one did that was not ours.
     """
 
-    def __init__(self, spawned: tuple[subprocess.Popen[bytes], socket.socket]) -> None:
-        self._process, self._socket = spawned
+    def __init__(self, spawned: tuple[subprocess.Popen[bytes], socket.socket, str]) -> None:
+        self._process, self._socket, self._mark = spawned
         self._frames = Frames(self._socket)
         self._lock = threading.Lock()
         self._ready = False
         self.alive = True
+        self.killed_by: int | None = None
 
     def run(self, run: Run) -> Outcome:
         """Run a job; the child is dead afterwards if the job crashed it or outlived its timeout."""
@@ -141,11 +156,13 @@ class Child:
             self._send({"kind": "cancel"})
 
     def kill(self) -> None:
-        """Kill the child and all it started: they share a process group. Idempotent."""
+        """Kill the child and all it started. Idempotent."""
         with self._lock:
             killed, self.alive = not self.alive, False
         if not killed:
-            with suppress(ProcessLookupError):
+            kill_all(self._process.pid if self._process.poll() is None else None, self._mark)
+            # Where there is no /proc: those that stayed in its process group.
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
@@ -177,6 +194,8 @@ class Child:
             # Its socket closes a moment before it is gone; killed now, it would seem to have died of that.
             self._process.wait(5)
         status = self._process.poll()
+        if status is not None and status < 0:
+            self.killed_by = -status
         self.kill()
         return _crashed(f"the child process {_cause(status)} {when}")
 
@@ -210,21 +229,23 @@ class _Starter:
                 result.set_exception(error)
 
 
-def _spawn(modules: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _spawn(modules: str) -> tuple[subprocess.Popen[bytes], socket.socket, str]:
     ours, theirs = socket.socketpair()
+    mark = uuid4().hex
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "warren_worker.child", str(theirs.fileno()), modules],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
+            env={**os.environ, MARK: mark},
         )
     except OSError:
         ours.close()
         raise
     finally:
         theirs.close()
-    return process, ours
+    return process, ours, mark
 
 
 def _job_frame(job: Job) -> dict[str, Any]:
@@ -236,6 +257,7 @@ def _job_frame(job: Job) -> dict[str, Any]:
         "body": body,
         "attempt": job.attempt,
         "redelivered": job.redelivered,
+        "starts": job.starts,
     }
 
 
@@ -253,8 +275,18 @@ def _take_report(run: Run, frame: dict[str, Any]) -> None:
         run.tell_progress(*frame["value"])
 
 
-def _is_memory_error(outcome: Outcome) -> bool:
+def _is_memory_error(outcome: Outcome) -> TypeGuard[Failed]:
     return isinstance(outcome, Failed) and outcome.error.type == "MemoryError"
+
+
+def _blamed(outcome: Crashed, kills_before: int | None, kills_after: int | None) -> Outcome:
+    """Say what a child that was killed by SIGKILL died of, by the kernel's counts of kills for memory."""
+    if kills_before is None or kills_after is None or kills_after <= kills_before:
+        return outcome
+    error = ErrorInfo(
+        type="warren_worker.OutOfMemory", message=f"{outcome.error.message}: the kernel killed it for memory"
+    )
+    return OutOfMemory(error=error)
 
 
 def _crashed(message: str) -> Crashed:
@@ -267,5 +299,4 @@ def _cause(status: int | None) -> str:
     if status >= 0:
         return f"exited with status {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else "unknown"
-    hint = "; out of memory, perhaps" if -status == signal.SIGKILL else ""
-    return f"was killed by signal {-status} ({name}{hint})"
+    return f"was killed by signal {-status} ({name})"

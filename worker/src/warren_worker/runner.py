@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import wait
 from random import Random
 from typing import Final
 
 from warren.control import Order
+from warren.envelope import Envelope
 from warren.events import State
 from warren.task import Registry
 from warren.topology import queue_name
@@ -19,6 +20,7 @@ from warren.transport import Delivery, Subscription, Transport
 from warren_worker import settle
 from warren_worker.batch import Batcher
 from warren_worker.control import Control
+from warren_worker.copies import Copies
 from warren_worker.health import Pulse
 from warren_worker.intake import is_expired, receive
 from warren_worker.job import Job, Run
@@ -30,7 +32,8 @@ from warren_worker.process import Children
 from warren_worker.progress import Throttle
 from warren_worker.settings import WorkerSettings, split
 from warren_worker.settle import Moment, Settlement
-from warren_worker.settler import Settler
+from warren_worker.settler import GIVEN_BACK, Settler
+from warren_worker.suspects import Suspects, may_start
 from warren_worker.timers import Timers
 
 logger = logging.getLogger(__name__)
@@ -40,7 +43,6 @@ CONSUMER_MARGIN_SECONDS: Final = 120.0
 CANCEL_SECONDS: Final = 1.0
 """How long a job may take to notice that it is cancelled at the end of a drain."""
 FLUSH_SECONDS: Final = 5.0
-REMEMBERED: Final = 10_000
 
 
 class Worker:
@@ -79,11 +81,18 @@ class Worker:
         self._batcher = Batcher(self._timers, self._outbox)
         self._settler = Settler(self._outbox, self._batcher)
         self._pools = Pools(self._timers, Children(modules), self._ended)
-        self._control = Control(transport, self._outbox, self._on_order, self._consume)
+        self._suspects = Suspects(
+            self._outbox,
+            self._timers,
+            starts=self._announced_runs,
+            is_idle=lambda: self._settler.idle,
+            begin=self._start,
+        )
+        self._control = Control(transport, self._outbox, self._suspects.listening(self._on_order), self._consume)
+        self._copies = Copies()
         self._changed = threading.Condition()
         self._pending: deque[Run] = deque()
         self._running: set[Run] = set()
-        self._unacked: OrderedDict[str, int] = OrderedDict()
         self._draining = False
         self._subscriptions: list[Subscription] = []
         self.pulse = Pulse(transport, self._timers)
@@ -143,6 +152,8 @@ class Worker:
         self._control.stop()
         stopped = [subscription.stop() for subscription in self._subscriptions]
         self._give_back(waiting)
+        for run in self._suspects.withdraw():
+            self._turn_away(run)
         wait(stopped, timeout=FLUSH_SECONDS)
         logger.info(
             "draining: %d jobs run on, %d were given back",
@@ -156,6 +167,7 @@ class Worker:
         with self._changed:
             overdue = list(self._running)
         for run in overdue:
+            run.out_of_time = True
             run.cancel()
         with self._changed:
             self._changed.wait_for(lambda: not self._running, CANCEL_SECONDS)
@@ -171,23 +183,33 @@ class Worker:
 
     def _give_back(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            self._settler.carry_out(run.delivery, settle.give_back(run.job, self._moment(run)))
+            run.claim()
+            self._carry_out(run, settle.give_back(run.job, self._moment(run), announced=run.announced))
+
+    def _turn_away(self, run: Run) -> None:
+        """Give back a run that has a slot and cannot begin."""
+        self._give_back([run])
+        self._leave(run)
 
     def _on_order(self, order: Order) -> None:
         """Act on an order, on the transport's thread."""
 
+    def _announced_runs(self, job: Envelope) -> int:
+        return self._control.starts(job)
+
     def _on_delivery(self, delivery: Delivery) -> None:
         if delivery.redelivered:
             self._meters.redelivered(delivery.queue)
-        decided = receive(delivery, self._registry, self._moment())
+        if self._copies.take(delivery):
+            return
+        decided = receive(delivery, self._registry, self._moment(), self._announced_runs)
         if isinstance(decided, Settlement):
             self._settle_at_once(delivery, decided)
-        elif self._is_done(delivery, decided):
-            delivery.ack()
         else:
             self._admit(Run(job=decided, delivery=delivery))
 
     def _admit(self, run: Run) -> None:
+        self._copies.add(run)
         with self._changed:
             draining = self._draining
             if not draining:
@@ -197,12 +219,7 @@ class Worker:
         else:
             self._fill()
 
-    def _is_done(self, delivery: Delivery, job: Job) -> bool:
-        """Whether this message's work was done here and only the ack did not get through."""
-        with self._changed:
-            return delivery.redelivered and self._unacked.pop(job.envelope.id, 0) >= job.envelope.attempt
-
-    def _settle_at_once(self, delivery: Delivery, settlement: Settlement) -> None:
+    def _settle_at_once(self, delivery: Delivery, settlement: Settlement, run: Run | None = None) -> None:
         logger.info(
             "a message from %s was settled unrun: %s",
             delivery.queue,
@@ -210,7 +227,17 @@ class Worker:
             extra={"event": "job_not_run", "outcome": settlement.outcome, "job": delivery.message.message_id},
         )
         self._meters.ended(delivery.queue, delivery.message.type or "", settlement.outcome)
-        self._settler.carry_out(delivery, settlement)
+        if run is None:
+            self._settler.carry_out(delivery, settlement)
+        else:
+            self._carry_out(run, settlement)
+
+    def _carry_out(
+        self, run: Run, settlement: Settlement, otherwise: Callable[[], Settlement] = lambda: GIVEN_BACK
+    ) -> None:
+        self._settler.carry_out(
+            run.delivery, settlement, otherwise, lambda finished: self._copies.settled(run, finished=finished)
+        )
 
     def _fill(self) -> None:
         """Start waiting jobs while there are free slots."""
@@ -218,16 +245,30 @@ class Worker:
             with self._changed:
                 if not self._pending or len(self._running) >= self._settings.concurrency:
                     return
+                if not may_start(self._pending[0].job, self._running):
+                    return
                 run = self._pending.popleft()
+                if run.abandon():
+                    self._copies.settled(run, finished=False)
+                    continue
                 self._running.add(run)
                 self._meters.running.set(len(self._running))
             self._begin(run)
 
     def _begin(self, run: Run) -> None:
         if is_expired(run.job.envelope, self._now_ms()):
-            run.claim()
-            self._settle_at_once(run.delivery, settle.expired(run.job.envelope, run.job.attempt, self._moment(run)))
-            self._leave(run)
+            self._end_unrun(run, settle.expired(run.job.envelope, run.job.attempt, self._moment(run)))
+        elif not self._suspects.begin(run):
+            self._turn_away(run)
+
+    def _end_unrun(self, run: Run, settlement: Settlement) -> None:
+        run.claim()
+        self._settle_at_once(run.delivery, settlement, run)
+        self._leave(run)
+
+    def _start(self, run: Run) -> None:
+        if run.job.exhausted:
+            self._end_unrun(run, settle.lost(run.job, self._moment(run)))
             return
         run.started_ms = self._now_ms()
         run.throttle = Throttle(self._timers, self._tell_running)
@@ -248,21 +289,14 @@ class Worker:
             self._leave(run)
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
-        settlement = settle.settle(outcome, run.job, self._moment(run), self._rng)
+        if run.out_of_time and settle.stopped_early(outcome):
+            settlement = settle.give_back(run.job, self._moment(run))
+        else:
+            settlement = settle.settle(outcome, run.job, self._moment(run), self._rng)
         seconds = (self._now_ms() - run.started_ms) / 1000
         self._meters.ended(run.delivery.queue, run.job.task.name, settlement.outcome, seconds)
         _log_end(run.job, outcome, settlement)
-        if isinstance(outcome, Succeeded) and not run.delivery.alive:
-            self._remember(run.job)
-        self._settler.carry_out(
-            run.delivery, settlement, otherwise=lambda: settle.unroutable(run.job, self._moment(run))
-        )
-
-    def _remember(self, job: Job) -> None:
-        with self._changed:
-            self._unacked[job.envelope.id] = job.envelope.attempt
-            while len(self._unacked) > REMEMBERED:
-                self._unacked.popitem(last=False)
+        self._carry_out(run, settlement, lambda: settle.unroutable(run.job, self._moment(run)))
 
     def _leave(self, run: Run) -> None:
         with self._changed:

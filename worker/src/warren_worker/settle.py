@@ -23,6 +23,7 @@ from warren_worker.outcome import (
     Failed,
     Invalid,
     Outcome,
+    OutOfMemory,
     RetryAsked,
     Succeeded,
     TimedOut,
@@ -41,6 +42,7 @@ _WORDS: Final[dict[type[Unsuccessful], DeadOutcome]] = {
     Invalid: "invalid",
     TimedOut: "timeout",
     Crashed: "crashed",
+    OutOfMemory: "out-of-memory",
 }
 
 
@@ -105,7 +107,7 @@ def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
             outcome=word,
             publications=(_dead(envelope, job.attempt, step.reason, word, outcome.error, at),),
         )
-    following = envelope.evolve(attempt=job.attempt + 1, parked_ms=None, parked_count=0)
+    following = envelope.evolve(attempt=job.attempt + 1, forgiven=job.forgiven, parked_ms=None, parked_count=0)
     due_ms = at.now_ms + step.delay_seconds * 1000
     return Settlement(
         outcome=word,
@@ -115,27 +117,47 @@ def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
     )
 
 
-def give_back(job: Job, at: Moment) -> Settlement:
+def give_back(job: Job, at: Moment, *, announced: bool = False) -> Settlement:
     """Decide how a job is handed back by a worker that drains.
 
-    A `nack` puts it in front of its queue and costs nothing on RabbitMQ 4.3; older brokers count it. So where that
-    would be the last attempt, and where there is a checkpoint to carry, it is published anew and its attempt stays.
+    One that only waited goes back by a `nack`, to the front of its queue: RabbitMQ 4.3 does not count that, and what
+    older brokers count is not held against the job. One that began is published anew, with its checkpoint: the run has
+    a number of its own, and is forgiven.
+
+    Args:
+        job: What is handed back.
+        at: When and where; without a start the job only waited.
+        announced: Workers were told that it begins, even if it did not.
     """
-    if at.state is None and job.attempt < job.max_attempts:
+    if at.started_ms is None and not announced:
         return Settlement(outcome="given-back", final="nack")
-    envelope = job.envelope.evolve(attempt=job.attempt, state=at.state or job.envelope.state)
-    return Settlement(outcome="given-back", publications=(job_publication(envelope),), again=True)
+    told = event(job, State.RETRYING, at, outcome="given-back", retry_at_ms=at.now_ms)
+    return Settlement(
+        outcome="given-back",
+        publications=(job_publication(_anew(job, at.state)),),
+        again=True,
+        events=(told,) if at.started_ms is not None else (),
+    )
+
+
+def renew(job: Job) -> Settlement:
+    """Publish a job anew before the broker takes it for poison, because workers that held it were lost too often."""
+    return Settlement(outcome="given-back", publications=(job_publication(_anew(job)),), again=True)
+
+
+def stopped_early(outcome: Outcome) -> bool:
+    """Whether a run that was told that its worker is out of time ended because of that, with its work not done."""
+    return not isinstance(outcome, Succeeded | Discarded | Invalid)
 
 
 def lost(job: Job, at: Moment) -> Settlement:
     """Settle a job whose attempts all ended with the worker that ran them."""
-    count = job.attempt - 1
     error = ErrorInfo(
         type="warren_worker.Lost",
-        message=f"lost its worker {job.attempt - job.envelope.attempt} times in a row, each time before an outcome",
+        message=f"lost its worker {job.starts} times in a row, each time while it ran and before an outcome",
     )
-    reason = f"no attempt left: {count} of {job.max_attempts} used, the last ones by workers that were lost"
-    return Settlement(outcome="lost", publications=(_dead(job.envelope, count, reason, "lost", error, at),))
+    reason = f"no attempt left: {job.counted - 1} of {job.max_attempts} used, the last ones by workers that were lost"
+    return Settlement(outcome="lost", publications=(_dead(job.envelope, job.attempt - 1, reason, "lost", error, at),))
 
 
 def expired(envelope: Envelope, attempt: int, at: Moment) -> Settlement:
@@ -245,7 +267,12 @@ def _next(outcome: Unsuccessful, job: Job, rng: Random) -> Again | Dead:
             failure = RetryAfter(outcome.seconds, outcome.error.message)
         case _:
             failure = WarrenError(outcome.error.message)
-    return next_step(Failure(error=failure), job.envelope, job.attempt, job.task.retry, rng)
+    return next_step(Failure(error=failure), job.envelope, job.counted, job.task.retry, rng)
+
+
+def _anew(job: Job, state: str | None = None) -> Envelope:
+    """Make the envelope of a run that takes the place of one that does not count."""
+    return job.envelope.evolve(attempt=job.attempt + 1, forgiven=job.forgiven + 1, state=state or job.envelope.state)
 
 
 def _dead(

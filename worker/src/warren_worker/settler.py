@@ -36,6 +36,7 @@ class Settler:
         delivery: Delivery,
         settlement: Settlement,
         otherwise: Callable[[], Settlement] = lambda: GIVEN_BACK,
+        settled: Callable[[bool], None] = lambda _finished: None,
     ) -> None:
         """Begin to settle a delivery, and return at once.
 
@@ -43,6 +44,8 @@ class Settler:
             delivery: What is settled.
             settlement: How.
             otherwise: How instead, when the job's own queue is not on the broker.
+            settled: Told in the end whether what follows is safe with the broker, so that the message is not needed
+                any more, wherever it may turn up again.
         """
         with self._changed:
             self._open += 1
@@ -53,7 +56,13 @@ class Settler:
             told = self._batcher.tell(settlement.events)
             if any(event.state.final for event in settlement.events):
                 waits.append(told)
-        _when_all(waits, lambda error: self._finish(delivery, settlement, otherwise, error))
+        finished = needed and settlement.final == "ack"
+        _when_all(waits, lambda error: self._finish(delivery, settlement, otherwise, settled, finished, error))
+
+    @property
+    def idle(self) -> bool:
+        """Whether every settlement begun so far is carried out."""
+        return not self._open
 
     def wait_settled(self, timeout_seconds: float) -> bool:
         """Wait until every settlement is carried out; False when the time is up."""
@@ -66,16 +75,20 @@ class Settler:
         delivery: Delivery,
         settlement: Settlement,
         otherwise: Callable[[], Settlement],
+        settled: Callable[[bool], None],
+        finished: bool,
         error: BaseException | None,
     ) -> None:
         try:
             if error is not None:
                 logger.error("a job cannot go back to its queue: %s", error, extra={"event": "retry_unroutable"})
-                self.carry_out(delivery, otherwise())
-            elif settlement.final == "ack":
+                self.carry_out(delivery, otherwise(), settled=settled)
+                return
+            if settlement.final == "ack":
                 delivery.ack()
             else:
                 delivery.nack()
+            settled(finished)
         finally:
             with self._changed:
                 self._open -= 1

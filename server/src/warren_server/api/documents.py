@@ -32,6 +32,7 @@ class AttemptDocument(Described):
     outcome: str | None
     worker: str | None
     redelivered: bool
+    duplicate: bool
     started_at: Time | None
     finished_at: Time | None
     run_seconds: float | None

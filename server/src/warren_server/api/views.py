@@ -6,8 +6,9 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from warren.events import State
 from warren_server.queues import QueueState
 from warren_server.store.fold import Row
 from warren_server.store.tokens import Token
@@ -15,6 +16,12 @@ from warren_server.submit import DEFERRED, Accepted
 from warren_server.tasks import KnownTask
 
 Document = dict[str, Any]
+
+_LOST: Final = {
+    "type": "warren_worker.Lost",
+    "message": "its worker died or lost its connection before the end",
+    "traceback": "",
+}
 
 
 def job_url(job: str) -> str:
@@ -61,7 +68,7 @@ def job(row: Row, attempts: Sequence[Row]) -> Document:
         "progress_message": row["progress_message"],
         "result": _result(row["result"]),
         "error": _error(row),
-        "attempts": [_attempt(item) for item in attempts],
+        "attempts": _attempts(row, attempts),
     }
 
 
@@ -117,12 +124,23 @@ def time(milliseconds: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _attempts(job: Row, rows: Sequence[Row]) -> list[Document]:
+    """Show the attempts; one without an end that a later one, or the job's end, came after was lost with its worker."""
+    over = State(job["state"]).final
+    shown = [_attempt(row) for row in rows]
+    for place, document in enumerate(shown):
+        if document["outcome"] is None and (over or place < len(shown) - 1):
+            document.update(outcome="lost", error=dict(_LOST))
+    return shown
+
+
 def _attempt(row: Row) -> Document:
     return {
         "attempt": row["attempt"],
         "outcome": row["outcome"],
         "worker": row["worker"],
         "redelivered": row["redelivered"],
+        "duplicate": row["duplicate"],
         "started_at": time(row["started_ms"]),
         "finished_at": time(row["finished_ms"]),
         "run_seconds": _seconds(row["started_ms"], row["finished_ms"]),

@@ -57,6 +57,10 @@ def fold_attempt(row: Row | None, event: Event) -> Row:
     kept = dict(new) if (new["outcome"] is not None, *mine) > theirs else dict(row)
     kept["started_ms"] = _smallest(row["started_ms"], new["started_ms"])
     kept["redelivered"] = row["redelivered"] or new["redelivered"]
+    # Every event of a run carries the moment it began; the row has the earliest. So the second of two different ones
+    # that are ever seen differs from the row, whichever comes first.
+    differs = None not in (row["started_ms"], new["started_ms"]) and row["started_ms"] != new["started_ms"]
+    kept["duplicate"] = row["duplicate"] or differs
     return kept
 
 
@@ -112,6 +116,7 @@ def _attempt_row(event: Event, mine: Rank) -> Row:
         "started_ms": event.started_ms,
         "finished_ms": event.at_ms if event.outcome is not None else None,
         "redelivered": event.redelivered,
+        "duplicate": False,
         **_error_columns(event),
     }
 

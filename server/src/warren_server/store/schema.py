@@ -54,6 +54,8 @@ attempts: Final = Table(
     Column("started_ms", BigInteger),
     Column("finished_ms", BigInteger),
     Column("redelivered", Boolean, nullable=False),
+    # The attempt ran more than once: its message was handed out or published twice.
+    Column("duplicate", Boolean, nullable=False),
     Column("error_type", Text),
     Column("error_message", Text),
     Column("error_traceback", Text),

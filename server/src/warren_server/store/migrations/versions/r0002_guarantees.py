@@ -133,6 +133,7 @@ def _columns() -> tuple[tuple[str, sa.Column[Any]], ...]:
     return (
         ("jobs", sa.Column("round", sa.BigInteger, nullable=False, server_default="0")),
         ("jobs", sa.Column("cancel_requested_ms", sa.BigInteger)),
+        ("attempts", sa.Column("duplicate", sa.Boolean, nullable=False, server_default=sa.false())),
         ("dead_letters", sa.Column("outcome", sa.Text)),
         ("dead_letters", sa.Column("image", sa.Text)),
         ("dead_letters", sa.Column("gone_ms", sa.BigInteger)),

@@ -222,7 +222,7 @@ class Story:
     disturbed: bool = False
     """Something happened to it that allows for more than the plain course."""
     lost: int = 0
-    """How often it was held by a worker that died or lost its connection."""
+    """How often it ran, or was about to, at a worker that died or lost its connection."""
     interrupted: int = 0
     cancel_asked: bool = False
     redrives: int = 0
@@ -374,8 +374,8 @@ class World:
 
     def kill(self, process: WorkerProcess) -> None:
         """End a worker between two of its instructions."""
-        self._disturb(process.transport, lost=True)
-        self._interrupt(process)
+        self._disturb(process.transport)
+        self._lose(process)
         process.leave()
         self.workers.remove(process)
         process.transport.vanish()
@@ -391,16 +391,22 @@ class World:
         process.worker.drain(0)
         self.pump()
         # What could not be flushed comes again.
-        self._disturb(process.transport, lost=False)
+        self._disturb(process.transport)
         process.leave()
         self.workers.remove(process)
         process.transport.leave()
 
     # -- Faults --------------------------------------------------------------------------------------------------
 
-    def disconnect(self, transport: SteppedTransport) -> None:
-        self._disturb(transport, lost=True)
-        transport.disconnect()
+    def cut_off(self, process: WorkerProcess) -> None:
+        """Let a worker lose its connection, and go on."""
+        self._disturb(process.transport)
+        self._lose(process)
+        process.transport.disconnect()
+
+    def cut_off_server(self) -> None:
+        self._disturb(self.server)
+        self.server.disconnect()
 
     def block(self) -> None:
         self.blocked = True
@@ -424,15 +430,18 @@ class World:
         again = Publication(exchange=stored.exchange, routing_key=stored.routing_key, message=stored.message)
         self.broker.put(queue, again, self.clock.now)
 
-    def _disturb(self, transport: SteppedTransport, *, lost: bool) -> None:
+    def _disturb(self, transport: SteppedTransport) -> None:
+        """Note which jobs may come twice from now on."""
         for message in [*transport.held(), *transport.unconfirmed()]:
             if message.message_id in self.stories:
                 story = self.story_of(message)
                 story.disturbed = True
                 story.copies += 1
-        for message in transport.held() if lost else ():
-            if message.message_id in self.stories:
-                self.story_of(message).lost += 1
+
+    def _lose(self, process: WorkerProcess) -> None:
+        """Note which jobs a worker's end or loss may be put down to: those that ran, never those it only held."""
+        for run in process.worker._running:
+            self.stories[run.job.envelope.id].lost += 1
 
     def _interrupt(self, process: WorkerProcess) -> None:
         for run in process.pools.runs:

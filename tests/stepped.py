@@ -1,7 +1,7 @@
 """A whole Warren without threads: server, broker, workers and store take one step at a time, and time is a number.
 
 The real `Worker` works on the real in-memory broker. Only what would bring threads and clocks is replaced: the
-transport is stepped by hand, timers run on the world's clock, and the runs of tasks end when a test says so. So the same
+transport is stepped by hand, timers run on the world's clock, and runs of tasks end when a test says so. So the same
 calls always lead to the same world.
 """
 
@@ -24,13 +24,13 @@ from prometheus_client import CollectorRegistry
 
 from warren import Context, Discard, Registry, Retry, task
 from warren.control import Order, encode_order
-from warren.envelope import Envelope, Message, encode
+from warren.envelope import Envelope, Message
 from warren.errors import TransportError
 from warren.events import ErrorInfo, Event, State
 from warren.memory import MemoryTransport, _MemorySubscription
 from warren.memory_broker import Broker, Stored
 from warren.topology import DEAD, EVENTS, UNROUTABLE, level_name, queue_name, topology
-from warren.transport import Delivery, Publication, control_publication, job_publication
+from warren.transport import Publication, control_publication, job_publication
 from warren_server.projection import read
 from warren_server.store.fold import Row, fold
 from warren_worker import execute, health, runner, settle
@@ -202,6 +202,10 @@ class WorkerProcess:
         pools: Any = self.worker._pools
         assert isinstance(pools, SteppedPools)
         return pools
+
+    def begun(self) -> list[Run]:
+        """Runs that workers may have been told of: those that go on, and those announced."""
+        return [*self.pools.runs, *self.worker._suspects._waiting.values()]
 
     def leave(self) -> None:
         """Take what belongs to the process away with it."""
@@ -440,7 +444,7 @@ class World:
 
     def _lose(self, process: WorkerProcess) -> None:
         """Note which jobs a worker's end or loss may be put down to: those that ran, never those it only held."""
-        for run in process.worker._running:
+        for run in process.begun():
             self.stories[run.job.envelope.id].lost += 1
 
     def _interrupt(self, process: WorkerProcess) -> None:
@@ -461,6 +465,11 @@ class World:
         if crash:
             self.broker.give_back(queue, stored, counted=True)
         return True
+
+    def project_all(self) -> None:
+        """Let the store take everything there is."""
+        while self.project(EVENTS) or self.project(DEAD):
+            pass
 
     # -- Time ----------------------------------------------------------------------------------------------------
 
@@ -498,8 +507,7 @@ class World:
             for process, run in self.runs():
                 self.end_run(process, run)
             self.pump()
-            while self.project(EVENTS) or self.project(DEAD):
-                pass
+            self.project_all()
             due = self.next_due()
             if due is None:
                 if not self.runs():

@@ -91,11 +91,13 @@ class Jobs(RuleBasedStateMachine):
         # A job submitted within the same millisecond is meant as well.
         self.world.advance_to(self.world.clock.now + 0.001)
 
-    @precondition(lambda self: False and _redrivable(self.world))
     @rule(choice=st.integers(0, 99))
-    def redrive_a_dead_letter(self, choice: int) -> None:
-        self.world.redrive(_chosen(_redrivable(self.world), choice))
+    def the_store_catches_up_and_a_dead_letter_is_redriven(self, choice: int) -> None:
         self.world.pump()
+        self.world.project_all()
+        if letters := _redrivable(self.world):
+            self.world.redrive(_chosen(letters, choice))
+            self.world.pump()
 
     # -- Workers -------------------------------------------------------------------------------------------------
 
@@ -133,8 +135,13 @@ class Jobs(RuleBasedStateMachine):
         self.world.cut_off(_chosen(self.world.workers, choice))
         self.world.pump()
 
-    @rule(kind=st.sampled_from(["server cut off", "blocked", "slow confirms"]), choice=st.integers(0, 99))
-    def the_broker_is_troubled(self, kind: str, choice: int) -> None:
+    @rule(
+        kind=st.sampled_from(["server cut off", "blocked", "slow confirms"]),
+        choice=st.integers(0, 99),
+        seconds=st.sampled_from([0, 1, 30]),
+        ends=st.sampled_from([True, True, False]),
+    )
+    def the_broker_is_troubled(self, kind: str, choice: int, seconds: int, ends: bool) -> None:
         if kind == "server cut off":
             self.world.cut_off_server()
         elif kind == "blocked":
@@ -142,7 +149,9 @@ class Jobs(RuleBasedStateMachine):
         else:
             processes = [process.transport for process in self.world.workers]
             _chosen([self.world.server, *processes], choice).hold_confirms()
-        self.world.pump()
+        self.world.advance_to(self.world.clock.now + seconds)
+        if ends:
+            self.world.recover()
 
     @rule()
     def the_broker_recovers(self) -> None:
@@ -154,9 +163,9 @@ class Jobs(RuleBasedStateMachine):
         self.world.duplicate(_chosen(_waiting(self.world), choice))
         self.world.pump()
 
-    @rule(queue=st.sampled_from([EVENTS, DEAD]), crash=st.booleans())
-    def the_store_takes_a_message(self, queue: str, crash: bool) -> None:
-        self.world.project(queue, crash=crash)
+    @rule(queue=st.sampled_from([EVENTS, DEAD]))
+    def the_store_takes_a_message_and_dies_before_the_ack(self, queue: str) -> None:
+        self.world.project(queue, crash=True)
 
     # -- The end -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,52 @@ def poison(path: str, how: str) -> None:
     if how == "segfault":
         ctypes.string_at(0)
     os._exit(1)
+
+
+def steps(ctx: Context, path: str, last: int) -> Iterator[None]:
+    """Go through numbered steps, each written down and saved, and wait at the third the first time."""
+    first = ctx.state or 0
+    for step in range(first, last):
+        append(path, f"step {step}")
+        ctx.checkpoint(step + 1)
+        if first == 0 and step == 2:
+            while not ctx.cancelled:
+                yield
+            raise RuntimeError("out of time")
+
+
+@task(name="check.steps_thread", retry=Retry(max_attempts=1))
+def steps_thread(ctx: Context, path: str, last: int) -> list[int]:
+    for _ in steps(ctx, path, last):
+        time.sleep(0.01)
+    return [ctx.attempt, ctx.attempts_left]
+
+
+@task(name="check.steps_asyncio", retry=Retry(max_attempts=1))
+async def steps_asyncio(ctx: Context, path: str, last: int) -> list[int]:
+    for _ in steps(ctx, path, last):
+        await asyncio.sleep(0.01)
+    return [ctx.attempt, ctx.attempts_left]
+
+
+@task(name="check.steps_process", isolation="process", retry=Retry(max_attempts=1))
+def steps_process(ctx: Context, path: str, last: int) -> list[int]:
+    for _ in steps(ctx, path, last):
+        time.sleep(0.01)
+    return [ctx.attempt, ctx.attempts_left]
+
+
+@task(name="check.stubborn", isolation="process", retry=Retry(max_attempts=1))
+def stubborn(ctx: Context, path: str) -> Any:
+    """Save a checkpoint and then hear nothing, the first time."""
+    if ctx.state is None:
+        ctx.checkpoint("saved")
+        append(path, "started")
+        time.sleep(600)
+    return ctx.state
+
+
+@task(name="check.overlong", timeout=120, retry=Retry(max_attempts=1))
+def overlong(ctx: Context, seconds: float) -> list[Any]:
+    time.sleep(seconds)
+    return [ctx.attempt, ctx.redelivered]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from random import Random
 from typing import Any, cast
 
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 
 from waiting import eventually
 from warren import Context, Retry
-from warren.control import CancelJobs, Order, Started, decode_order
+from warren.control import CancelJobs, Order, Started, decode_order, encode_order
 from warren.envelope import Envelope, Message, decode, encode, new_job_id
 from warren.events import ErrorInfo, State
 from warren.task import Registry, Task, task
 from warren.topology import CONTROL, DELIVERY_LIMIT, JOBS
-from warren.transport import Delivery, Publication
+from warren.transport import Delivery, Publication, control_publication
 from warren_worker import settle
 from warren_worker.control import MAX_STARTS, Orders
 from warren_worker.intake import RENEW_AFTER, receive
@@ -464,6 +465,32 @@ def test_a_drain_does_not_wait_for_a_suspect_whose_announcement_is_under_way(reg
     assert not ran.is_set()
     assert (decode(back).attempt, decode(back).forgiven) == (3, 2)
     bench.transport.stop()
+
+
+def test_a_suspect_whose_last_attempt_another_worker_just_took_is_not_run(registry: Registry) -> None:
+    ran = threading.Event()
+
+    @task(name="work", registry=registry, retry=Retry(max_attempts=1))
+    def work() -> None:
+        ran.set()
+
+    bench = Bench(registry)
+    send = bench.worker._outbox.send
+
+    def overtake(publication: Publication) -> Future[None]:
+        order = decode_order(publication.message) if publication.exchange == CONTROL else None
+        if isinstance(order, Started):
+            send(control_publication(encode_order(replace(order, nonce="other"))))
+        return send(publication)
+
+    bench.worker._outbox.send = overtake  # type: ignore[method-assign]
+    bench.submit("work", forgiven=1, attempt=2)
+    bench.worker.start()
+
+    assert bench.dead().headers["warren-dead-outcome"] == "lost"
+    eventually(bench.is_empty)
+    assert not ran.is_set()
+    bench.stop()
 
 
 def test_what_a_task_leaves_by_when_its_worker_is_out_of_time_costs_no_attempt(registry: Registry) -> None:

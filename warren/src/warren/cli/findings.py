@@ -64,7 +64,8 @@ def of_version(version: str) -> list[Finding]:
             Finding(
                 check="broker feature",
                 level="note",
-                message="before 4.3 a job given back by a draining worker counts as delivered once more, and "
+                message="before 4.3 every return of a job looks like a failed delivery, a drain's too: the job is not "
+                "charged, but its attempt number rises, and after 25 returns it goes to the end of its queue; "
                 "priorities are few",
                 fix="upgrade to 4.3 or newer",
             )

@@ -135,10 +135,12 @@ class SteppedTransport(MemoryTransport):
 
     def step(self) -> bool:
         """Do what there is to do now; whether there was anything."""
-        with self._changed:
-            confirms, deliveries = self._take_work()
-        self._do(confirms, deliveries)
-        return bool(confirms or deliveries)
+        self._worked = False
+        # A transport that is to stop does what is left, and returns.
+        self._stopping = True
+        self._run()
+        self._stopping = False
+        return self._worked
 
     def unconfirmed(self) -> list[Message]:
         """Messages whose publisher does not know yet whether the broker has them."""
@@ -174,6 +176,16 @@ class SteppedTransport(MemoryTransport):
             self._written: list[Message] = []
         self._written.append(publication.message)
         return super()._put(publication)
+
+    def _take_confirms(self) -> Any:
+        taken = super()._take_confirms()
+        self._worked |= bool(taken)
+        return taken
+
+    def _take_deliveries(self) -> Any:
+        taken = super()._take_deliveries()
+        self._worked |= bool(taken)
+        return taken
 
     def _next(self, subscription: _MemorySubscription) -> Stored | None:
         if not self._broker.is_stream(subscription.queue):

@@ -221,26 +221,20 @@ class MemoryTransport:
     def _run(self) -> None:
         while True:
             with self._changed:
-                confirms, deliveries = self._take_work()
+                self._broker.move_to(self._now())
+                self._flush_outbox()
+                confirms, deliveries = self._take_confirms(), self._take_deliveries()
                 if not confirms and not deliveries:
                     if self._stopping:
                         return
                     self._changed.wait(_TICK_SECONDS if self._clock else None)
                     continue
-            self._do(confirms, deliveries)
-
-    def _take_work(self) -> tuple[list[_Confirm], list[tuple[_MemorySubscription, MemoryDelivery]]]:
-        self._broker.move_to(self._now())
-        self._flush_outbox()
-        return self._take_confirms(), self._take_deliveries()
-
-    def _do(self, confirms: list[_Confirm], deliveries: list[tuple[_MemorySubscription, MemoryDelivery]]) -> None:
-        _resolve(confirms)
-        for subscription, delivery in deliveries:
-            subscription.hand_over(delivery)
-        with self._changed:
-            self._unconfirmed -= len(confirms)
-            self._changed.notify_all()
+            _resolve(confirms)
+            for subscription, delivery in deliveries:
+                subscription.hand_over(delivery)
+            with self._changed:
+                self._unconfirmed -= len(confirms)
+                self._changed.notify_all()
 
     def _flush_outbox(self) -> None:
         while self._outbox:

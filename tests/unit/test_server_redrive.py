@@ -95,11 +95,11 @@ def test_the_store_is_told_that_it_is_queued_or_scheduled_in_its_new_round() -> 
 def test_a_pace_keeps_its_rate_on_average_and_catches_up_nothing() -> None:
     pace = Pace(500)
 
-    assert (pace.batch, Pace(0.5).batch, Pace(None).batch, Pace(1e6).batch) == (100, 1, BATCH, BATCH)
-    assert pace.pause(100, 10.0) == pytest.approx(0.2)
-    assert pace.pause(100, 10.25) == pytest.approx(0.2)
-    assert pace.pause(100, 10.3) == pytest.approx(0.35)
-    assert pace.pause(100, 60.0) == pytest.approx(0.2)
+    assert (pace.batch, Pace(0.5).batch, Pace(None).batch, Pace(1e6).batch) == (50, 1, BATCH, BATCH)
+    assert pace.pause(50, 10.0) == pytest.approx(0.1)
+    assert pace.pause(50, 10.15) == pytest.approx(0.1)
+    assert pace.pause(50, 10.2) == pytest.approx(0.15)
+    assert pace.pause(50, 60.0) == pytest.approx(0.1)
     assert Pace(None).pause(100, 10.0) == 0
 
 

@@ -30,10 +30,10 @@ from warren_server.store.redrives import DONE, FAILED, RUNNING, Redrive, Redrive
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 200
+BATCH: Final = 100
 LOOK_SECONDS: Final = 2.0
 LEASE_SECONDS: Final = 10.0
-TICK_SECONDS: Final = 0.2
+TICK_SECONDS: Final = 0.1
 """How often a batch is sent at a set rate, and so about how late a stop may be heard."""
 TOMBSTONE_SECONDS: Final = 30 * 86400
 _TIDY_SECONDS: Final = 3600.0

@@ -234,12 +234,15 @@ class Story:
     accepted: bool | None = False
     """None: nobody knows, and it may run or not."""
     copies: int = 0
-    """How many more messages of it there may be than there should."""
+    """How many messages of it there may be beyond the one."""
     disturbed: bool = False
     """Something happened to it that allows for more than the plain course."""
     lost: int = 0
     """How often it ran, or was about to, at a worker that died or lost its connection."""
     interrupted: int = 0
+    """How often a drain ended its run."""
+    overtaken: int = 0
+    """How often it ran on without its message, which others may have had."""
     cancel_asked: bool = False
     redrives: int = 0
     runs: list[tuple[int, int, str]] = field(default_factory=list)
@@ -418,6 +421,8 @@ class World:
         """Let a worker lose its connection, and go on."""
         self._disturb(process.transport)
         self._lose(process)
+        for run in process.begun():
+            self.stories[run.job.envelope.id].overtaken += 1
         process.transport.disconnect()
 
     def cut_off_server(self) -> None:
@@ -447,12 +452,13 @@ class World:
         self.broker.put(queue, again, self.clock.now)
 
     def _disturb(self, transport: SteppedTransport) -> None:
-        """Note which jobs may come twice from now on."""
+        """Note which jobs may come again, and of which there may be two messages: nobody hears of their confirm."""
         for message in [*transport.held(), *transport.unconfirmed()]:
             if message.message_id in self.stories:
-                story = self.story_of(message)
-                story.disturbed = True
-                story.copies += 1
+                self.story_of(message).disturbed = True
+        for message in transport.unconfirmed():
+            if message.message_id in self.stories:
+                self.story_of(message).copies += 1
 
     def _lose(self, process: WorkerProcess) -> None:
         """Note which jobs a worker's end or loss may be put down to: those that ran, never those it only held."""

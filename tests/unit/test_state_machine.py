@@ -220,7 +220,7 @@ def _judge_state(story: Story, state: State) -> None:
 def _judge_runs(story: Story) -> None:
     """Each message of a job makes its attempts; a run in vain is made again, and a first one that was lost is free."""
     messages = 1 + story.redrives + story.copies
-    most = (story.limit + bool(story.lost)) * messages + story.interrupted
+    most = (story.limit + bool(story.lost)) * messages + story.interrupted + story.overtaken
     assert len(story.runs) <= most, f"{len(story.runs)} runs, at most {most}: {story}"
     if not story.disturbed:
         runs = [(round_, attempt) for round_, attempt, _ in story.runs]

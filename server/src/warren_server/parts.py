@@ -15,14 +15,20 @@ from warren.task import load_tasks
 from warren.transport import Transport
 from warren_server.announcer import Announcer
 from warren_server.auth import Gate
+from warren_server.cancel import Canceller
 from warren_server.errors import StoreError
 from warren_server.projection import Projection
 from warren_server.queues import Queues, QueueState, ReadDepths
+from warren_server.redriver import Redriver
+from warren_server.retry import Retrier
+from warren_server.sending import Sender
 from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
 from warren_server.store.announcements import AnnouncementStore
+from warren_server.store.cancels import CancelStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
 from warren_server.store.jobs import JobStore
+from warren_server.store.redrives import RedriveStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
@@ -101,7 +107,12 @@ class Parts:
         self.writer = Writer(self.jobs, config.store.wait_seconds)
         self.projection = Projection(self.transport, self.jobs, self.letters)
         self.announcer = Announcer(self.transport, AnnouncementStore(self.database), config.server.confirm_seconds)
+        self.canceller = Canceller(self.announcer, self.jobs, CancelStore(self.database))
         self.queues = Queues(self.transport, config.tasks.queues(), self.read_depths)
+        self.redrives = RedriveStore(self.database)
+        sender = Sender(self.transport, config.server.publish_wait_seconds, config.server.confirm_seconds)
+        self.redriver = Redriver(sender, self.letters, self.redrives, self.jobs)
+        self.retrier = Retrier(sender, self.letters, self.redrives, self.jobs, config.tasks, self.queues)
         # Beyond loopback `auto` never opens by itself: that there was a token at start was checked there.
         closed = config.auth.auth == "auto" and not config.server.loopback
         self.gate = Gate(self.tokens, "tokens" if closed else config.auth.auth)
@@ -126,6 +137,7 @@ class Parts:
         self._closing.add("writer", self.writer.stop)
         self._closing.add("projection", self.projection.stop)
         self._closing.add("announcer", self.announcer.stop)
+        self._closing.add("redriver", self.redriver.stop)
         preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
         preparing.start()
         self._closing.add("preparation", lambda: preparing.join(5))
@@ -170,6 +182,7 @@ class Parts:
             self._prepared.set()
             self.projection.start()
             self.announcer.start()
+            self.redriver.start()
             return
 
 

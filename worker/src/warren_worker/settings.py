@@ -28,6 +28,8 @@ class WorkerSettings(Settings):
     """Queues to work on, separated by commas. Default: the queues of the known tasks."""
     name: str = ""
     """Name of this worker in events, dead letters and logs. Default: host name and process id."""
+    image: Annotated[str, Field(max_length=255)] = ""
+    """Image this worker runs, told in its dead letters, so that they show which release failed. No default."""
 
     @field_validator("queues")
     @classmethod

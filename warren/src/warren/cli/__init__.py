@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from warren.cli.cancel import cancel
 from warren.cli.completion import completion, version
 from warren.cli.dead import dead
 from warren.cli.doctor import doctor
@@ -41,6 +42,6 @@ def main() -> None:
 
 
 for command in (
-    server, worker, up, submit, status, watch, jobs, queues, tasks, dead, token, doctor, completion, version,
+    server, worker, up, submit, status, watch, cancel, jobs, queues, tasks, dead, token, doctor, completion, version,
 ):  # fmt: skip
     main.add_command(command)

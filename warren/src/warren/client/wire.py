@@ -11,7 +11,7 @@ from urllib.parse import quote
 from warren import __version__
 from warren.client import views
 from warren.client.request import document
-from warren.client.views import DeadLetterView, Health, JobPage, JobView, QueueView, TaskView, TokenView
+from warren.client.views import Health, JobPage, JobView, QueueView, TaskView, TokenView
 from warren.errors import Problem, RequestFailed
 from warren.request import JobRequest
 
@@ -102,16 +102,6 @@ def queue(name: str) -> Request:
     return Request(method="GET", path=f"/v1/queues/{_word(name)}")
 
 
-def dead_letters(limit: int | None = None, cursor: str | None = None) -> Request:
-    """Build the request for the dead letters."""
-    return Request(method="GET", path="/v1/dead-letters", params=_given({"limit": limit, "cursor": cursor}))
-
-
-def dead_letter(letter_id: str) -> Request:
-    """Build the request for one dead letter, whole."""
-    return Request(method="GET", path=f"/v1/dead-letters/{_word(letter_id)}")
-
-
 def create_token(scopes: Sequence[str], name: str, expires_in: float | None) -> Request:
     """Build the request that makes a token."""
     body = {"scopes": list(scopes), "name": name, "expires_in": expires_in}
@@ -173,16 +163,6 @@ def read_queues(answer: Answer) -> list[QueueView]:
 def read_tasks(answer: Answer) -> list[TaskView]:
     """Read an answer that lists tasks."""
     return _understood(answer, lambda found: [views.read_task(item) for item in found["tasks"]])
-
-
-def read_dead_letters(answer: Answer) -> list[DeadLetterView]:
-    """Read an answer that lists dead letters."""
-    return _understood(answer, lambda found: [views.read_dead_letter(item) for item in found["dead_letters"]])
-
-
-def read_dead_letter(answer: Answer) -> DeadLetterView:
-    """Read an answer that is a dead letter."""
-    return _understood(answer, views.read_dead_letter)
 
 
 def read_token(answer: Answer) -> TokenView:

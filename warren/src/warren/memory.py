@@ -27,7 +27,7 @@ from warren.envelope import Message
 from warren.errors import Blocked, OutcomeUnknown, QueueFull, TopologyError, Unavailable, Unroutable, WindowFull
 from warren.memory_broker import Broker, Stored
 from warren.topology import Topology
-from warren.transport import OnDelivery, Publication, QueueDepth, TransportStatus
+from warren.transport import Delivery, OnDelivery, Publication, QueueDepth, TransportStatus
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class MemoryTransport:
         self._confirms: deque[_Confirm] = deque()
         self._unconfirmed = 0
         self._subscriptions: list[_MemorySubscription] = []
+        self._getters: dict[str, _MemorySubscription] = {}
 
     def start(self) -> None:
         with self._changed:
@@ -128,6 +129,19 @@ class MemoryTransport:
             self._changed.notify_all()
         return subscription
 
+    def get(self, queue: str) -> Future[Delivery | None]:
+        future: Future[Delivery | None] = Future()
+        with self._changed:
+            if self._thread is None:
+                raise Unavailable("the transport is not started; call start() first")
+            if not self._connected:
+                future.set_exception(Unavailable())
+            elif self._broker.ready(queue) is None:
+                future.set_exception(_no_queue(queue))
+            else:
+                future.set_result(self._take(queue))
+        return future
+
     def declare(self, topology: Topology) -> Future[None]:
         future: Future[None] = Future()
         with self._changed:
@@ -148,7 +162,7 @@ class MemoryTransport:
             if not self._connected:
                 future.set_exception(Unavailable())
             elif (ready := self._broker.ready(queue)) is None:
-                future.set_exception(TopologyError(f"queue {queue!r} does not exist; declare the topology first"))
+                future.set_exception(_no_queue(queue))
             else:
                 consumers = sum(subscription.queue == queue for subscription in self._subscriptions)
                 future.set_result(QueueDepth(ready=ready, consumers=consumers))
@@ -276,6 +290,17 @@ class MemoryTransport:
         self._subscriptions[:] = self._subscriptions[1:] + self._subscriptions[:1]
         return taken
 
+    def _take(self, queue: str) -> MemoryDelivery | None:
+        self._flush_outbox()
+        stored = self._broker.take(queue)
+        if stored is None:
+            return None
+        getter = self._getters.setdefault(queue, _MemorySubscription(self, queue, _nobody, 0))
+        delivery = MemoryDelivery(self, getter, stored)
+        getter.unsettled[id(delivery)] = delivery
+        self._changed.notify_all()
+        return delivery
+
     def _next(self, subscription: _MemorySubscription) -> Stored | None:
         if self._broker.is_stream(subscription.queue):
             return subscription.backlog.popleft() if subscription.backlog else None
@@ -291,7 +316,7 @@ class MemoryTransport:
         return failed
 
     def _give_back(self, *, counted: bool) -> None:
-        for subscription in self._subscriptions:
+        for subscription in (*self._subscriptions, *self._getters.values()):
             for delivery in list(subscription.unsettled.values()):
                 self.settle(delivery, back=True, counted=counted)
 
@@ -395,6 +420,14 @@ class MemoryDelivery:
 
     def reject(self) -> None:
         self._transport.settle(self, back=True, counted=True)
+
+
+def _nobody(_delivery: Delivery) -> None:
+    """Whom messages that are taken singly are handed to."""
+
+
+def _no_queue(queue: str) -> TopologyError:
+    return TopologyError(f"queue {queue!r} does not exist; declare the topology first")
 
 
 def _resolve(confirms: list[_Confirm]) -> None:

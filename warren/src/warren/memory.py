@@ -24,7 +24,16 @@ from contextlib import suppress
 from typing import Final
 
 from warren.envelope import Message
-from warren.errors import Blocked, OutcomeUnknown, QueueFull, TopologyError, Unavailable, Unroutable, WindowFull
+from warren.errors import (
+    Blocked,
+    OutcomeUnknown,
+    QueueFull,
+    TopologyError,
+    TransportError,
+    Unavailable,
+    Unroutable,
+    WindowFull,
+)
 from warren.memory_broker import Broker, Stored
 from warren.topology import Topology
 from warren.transport import Delivery, OnDelivery, Publication, QueueDepth, TransportStatus
@@ -35,6 +44,7 @@ DEFAULT_WINDOW: Final = 2000
 _TICK_SECONDS: Final = 0.05
 
 _Confirm = tuple["Future[None]", Exception | None]
+_Answer = tuple["Future[Delivery | None]", Delivery | TransportError | None]
 
 
 class MemoryTransport:
@@ -61,6 +71,7 @@ class MemoryTransport:
         self._unconfirmed = 0
         self._subscriptions: list[_MemorySubscription] = []
         self._getters: dict[str, _MemorySubscription] = {}
+        self._answers: deque[_Answer] = deque()
 
     def start(self) -> None:
         with self._changed:
@@ -134,12 +145,15 @@ class MemoryTransport:
         with self._changed:
             if self._thread is None:
                 raise Unavailable("the transport is not started; call start() first")
+            answer: Delivery | TransportError | None
             if not self._connected:
-                future.set_exception(Unavailable())
+                answer = Unavailable()
             elif self._broker.ready(queue) is None:
-                future.set_exception(_no_queue(queue))
+                answer = _no_queue(queue)
             else:
-                future.set_result(self._take(queue))
+                answer = self._take(queue)
+            self._answers.append((future, answer))
+            self._changed.notify_all()
         return future
 
     def declare(self, topology: Topology) -> Future[None]:
@@ -237,12 +251,15 @@ class MemoryTransport:
                 self._broker.move_to(self._now())
                 self._flush_outbox()
                 confirms, deliveries = self._take_confirms(), self._take_deliveries()
-                if not confirms and not deliveries:
+                answers, self._answers = self._answers, deque()
+                if not confirms and not deliveries and not answers:
                     if self._stopping:
                         return
                     self._changed.wait(_TICK_SECONDS if self._clock else None)
                     continue
             _resolve(confirms)
+            for future, answer in answers:
+                _answer(future, answer)
             for subscription, delivery in deliveries:
                 subscription.hand_over(delivery)
             with self._changed:
@@ -298,7 +315,6 @@ class MemoryTransport:
         getter = self._getters.setdefault(queue, _MemorySubscription(self, queue, _nobody, 0))
         delivery = MemoryDelivery(self, getter, stored)
         getter.unsettled[id(delivery)] = delivery
-        self._changed.notify_all()
         return delivery
 
     def _next(self, subscription: _MemorySubscription) -> Stored | None:
@@ -428,6 +444,18 @@ def _nobody(_delivery: Delivery) -> None:
 
 def _no_queue(queue: str) -> TopologyError:
     return TopologyError(f"queue {queue!r} does not exist; declare the topology first")
+
+
+def _answer(future: Future[Delivery | None], answer: Delivery | TransportError | None) -> None:
+    try:
+        if isinstance(answer, TransportError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+    except InvalidStateError:
+        # Whoever asked has cancelled.
+        if answer is not None and not isinstance(answer, TransportError):
+            answer.nack()
 
 
 def _resolve(confirms: list[_Confirm]) -> None:

@@ -136,3 +136,11 @@ def heavy(ctx: Context, size: int) -> None:
         raise ValueError("ü" * 5000)
     except ValueError as error:
         raise RuntimeError("€" * 5000) from error
+
+
+@task(name="child.spin_long", isolation="process", timeout=60, retry=_QUICK)
+def child_spin_long(path: str) -> None:
+    """Never end by itself, and never listen."""
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        pass

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 
 from warren.events import Event
-from warren_worker.job import Job
 
 REMEMBERED: Final = 10_000
 """More than the broker hands out to one worker without its acks, and so than can come once more."""
@@ -36,8 +35,8 @@ class Finished:
             job, (_round, attempt) = forgotten
             self._on_forgotten(job, attempt)
 
-    def knows(self, job: Job) -> bool:
-        """Whether a job that was handed out again has ended here."""
+    def knows(self, job: str, round: int) -> bool:  # noqa: A002 - the field's name
+        """Whether a job has ended here, in this round or a later one."""
         with self._lock:
-            ended = self._ended.get(job.envelope.id) if job.redelivered else None
-        return ended is not None and ended >= (job.envelope.round, job.envelope.attempt)
+            ended = self._ended.get(job)
+        return ended is not None and ended[0] >= round

@@ -200,12 +200,20 @@ class Worker:
         if delivery.redelivered:
             self._meters.redelivered(delivery.queue)
         decided = receive(delivery, self._registry, self._moment(), self._control.cancels)
-        if isinstance(decided, Settlement):
-            self._settle_at_once(delivery, decided)
-        elif self._finished.knows(decided):
+        if delivery.redelivered and self._has_ended(decided):
             delivery.ack()
+        elif isinstance(decided, Settlement):
+            self._settle_at_once(delivery, decided)
         else:
             self._admit(Run(job=decided, delivery=delivery))
+
+    def _has_ended(self, decided: Job | Settlement) -> bool:
+        """Whether the work was done here, or the cancel told, and only the ack did not get through."""
+        if isinstance(decided, Job):
+            return self._finished.knows(decided.envelope.id, decided.envelope.round)
+        return any(
+            event.state is State.CANCELLED and self._finished.knows(event.job, event.round) for event in decided.events
+        )
 
     def _admit(self, run: Run) -> None:
         if self._slots.add(run, lambda: self._consuming.takes(run.queue)):

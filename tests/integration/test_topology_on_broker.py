@@ -43,7 +43,9 @@ def checking(settings: BrokerSettings) -> BrokerSettings:
 def test_preparing_applies_every_policy_and_declares_every_queue(
     amqp: BrokerSettings, transport: AmqpTransport, management: Management
 ) -> None:
-    assert len(management.missing_policies(topology.policies())) == len(topology.policies())
+    names = {policy.name for policy in topology.policies()}
+    # Brokers before 3.12 need none for tokens.
+    assert names - {"warren-tokens"} <= set(management.missing_policies(topology.policies())) <= names
 
     prepare(transport, amqp, ["mail", "media"])
 

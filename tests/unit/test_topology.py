@@ -109,7 +109,7 @@ def test_every_queue_that_hands_on_does_so_at_least_once_and_refuses_when_full()
 
 
 def test_each_queue_has_exactly_one_policy() -> None:
-    described = topology(["default", "due", "dead", "delay-00"])
+    described = topology(["default", "due", "dead", "delay-00"], limited=["default", "due"])
 
     for queue in described.queues:
         fitting = [p for p in described.policies if p.apply_to == "queues" and re.search(p.pattern, queue.name)]
@@ -117,7 +117,7 @@ def test_each_queue_has_exactly_one_policy() -> None:
 
 
 def test_what_is_bound_is_declared() -> None:
-    described = topology(["default"])
+    described = topology(["default"], limited=["default"])
     exchanges = {exchange.name for exchange in described.exchanges}
     queues = {queue.name for queue in described.queues}
 

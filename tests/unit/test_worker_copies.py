@@ -113,7 +113,7 @@ def test_what_waited_behind_a_lost_connection_is_not_run_without_a_delivery(
         eventually(lambda: bench.unsettled() == 3)
         bench.transport.disconnect()
         release.set()
-        eventually(lambda: not bench.worker._pending)
+        eventually(lambda: not any(bench.worker._slots._waiting.values()))
         before = list(runs)
         bench.transport.reconnect()
         for job in others:

@@ -112,8 +112,8 @@ class Broker:
     def give_back(self, queue: str, stored: Stored, *, counted: bool) -> None:
         """Return a message to its place in the queue, or dead-letter it when it failed too often."""
         stored.failures += counted
-        limit = self._policy(queue, "queues").get("delivery-limit")
-        if counted and limit is not None and stored.failures > int(limit):
+        limit = int(self._policy(queue, "queues").get("delivery-limit", -1))
+        if counted and 0 <= limit < stored.failures:
             self._dead_letter(queue, stored, "delivery_limit")
             return
         state = self._queues[queue]

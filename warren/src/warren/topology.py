@@ -7,9 +7,9 @@ configure right and an operator can change behaviour without deleting a queue.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
 
 from warren import delay
 from warren.envelope import QUEUE_NAME
@@ -20,6 +20,7 @@ DEAD: Final = "warren.dead"
 UNROUTABLE: Final = "warren.unroutable"
 EVENTS: Final = "warren.events"
 CONTROL: Final = "warren.control"
+TOKENS: Final = "warren.tokens"
 
 DEFAULT_QUEUE: Final = "default"
 DELIVERY_LIMIT: Final = 50
@@ -29,6 +30,11 @@ STORE_DELIVERY_LIMIT: Final = 1_000_000
 """Messages for the store have no way out but the store: 4.x would drop them after 20 hand-backs (brokers before 4.0
 refuse -1 for "no limit")."""
 CONTROL_MAX_AGE: Final = "7D"
+TOKEN_TIMEOUT_MS: Final = 31 * 86_400_000
+"""A token is out for as long as its job runs, which is at most 30 days."""
+
+TokenKind: TypeAlias = Literal["slots", "rate"]
+TOKEN_KINDS: Final[tuple[TokenKind, ...]] = ("slots", "rate")
 
 _AT_LEAST_ONCE: Final = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
 
@@ -61,13 +67,22 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A policy: behaviour of all queues or exchanges whose name matches."""
+    """A policy: behaviour of all queues or exchanges whose name matches.
+
+    Attributes:
+        since: Parts of the definition that older brokers refuse and do without, with the version they came with.
+    """
 
     name: str
     pattern: str
     apply_to: Literal["queues", "exchanges"]
     definition: dict[str, str | int]
     priority: int = 0
+    since: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def definition_for(self, version: tuple[int, int]) -> dict[str, str | int]:
+        """Return the definition as a broker of that version takes it; empty when it needs none of it."""
+        return {key: value for key, value in self.definition.items() if self.since.get(key, (0, 0)) <= version}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +101,12 @@ def queue_name(queue: str) -> str:
     Raises:
         ValueError: The queue's own name breaks the rule for names.
     """
-    if not QUEUE_NAME.fullmatch(queue):
-        raise ValueError(f"queue {queue!r:.200}: a name is 1 to 190 of a-z, 0-9, '_' and '-', no '_' or '-' in front")
-    return f"warren.q.{queue}"
+    return f"warren.q.{_checked(queue)}"
+
+
+def token_queue(queue: str, kind: TokenKind) -> str:
+    """Return the broker's name of the queue that holds a job queue's tokens of a kind; also their routing key."""
+    return f"{TOKENS}.{_checked(queue)}.{kind}"
 
 
 def level_name(level: int) -> str:
@@ -107,18 +125,21 @@ def route(queue: str, delay_seconds: int = 0) -> tuple[str, str]:
     return level_name(delay.entry_level(delay_seconds)), delay.routing_key(delay_seconds, queue)
 
 
-def topology(queues: Iterable[str]) -> Topology:
+def topology(queues: Iterable[str], limited: Iterable[str] = ()) -> Topology:
     """Describe all that the broker must have for the given queues.
 
     Args:
         queues: Names of the job queues, without prefix.
+        limited: Those of them that have a cap or a rate, or may get one.
     """
     names = sorted(set(queues))
     job_queues = [queue_name(name) for name in names]
+    token_queues = [token_queue(name, kind) for name in sorted(set(limited)) for kind in TOKEN_KINDS]
     levels = range(delay.LEVELS)
     return Topology(
         exchanges=(
             Exchange(name=JOBS, type="direct"),
+            Exchange(name=TOKENS, type="direct"),
             Exchange(name=DUE, type="topic"),
             *(Exchange(name=name, type="fanout") for name in (DEAD, UNROUTABLE, EVENTS, CONTROL)),
             *(Exchange(name=level_name(level), type="topic") for level in levels),
@@ -127,16 +148,28 @@ def topology(queues: Iterable[str]) -> Topology:
             *(Queue(name=name) for name in (DEAD, UNROUTABLE, EVENTS)),
             Queue(name=CONTROL, type="stream"),
             *(Queue(name=level_name(level)) for level in levels),
-            *(Queue(name=name) for name in job_queues),
+            *(Queue(name=name) for name in (*job_queues, *token_queues)),
         ),
         bindings=(
             *(Binding(source=name, destination=name) for name in (DEAD, UNROUTABLE, EVENTS, CONTROL)),
             *(binding for level in levels for binding in _level_bindings(level)),
             *(Binding(source=JOBS, destination=queue_name(name), key=name) for name in names),
             *(Binding(source=DUE, destination=queue_name(name), key=f"#.{name}") for name in names),
+            *(Binding(source=TOKENS, destination=name, key=name) for name in token_queues),
         ),
         policies=policies(),
     )
+
+
+TOKEN_POLICY: Final = Policy(
+    name="warren-tokens",
+    pattern=r"^warren\.tokens\.",
+    apply_to="queues",
+    # A token goes back and forth for good. Without a limit a quorum queue takes it back at its end and can forget the
+    # log of its travels (https://www.rabbitmq.com/docs/quorum-queues#repeated-requeues); ADR 5 has the measurement.
+    definition={"delivery-limit": -1, "consumer-timeout": TOKEN_TIMEOUT_MS},
+    since={"delivery-limit": (4, 0), "consumer-timeout": (3, 12)},
+)
 
 
 def policies() -> tuple[Policy, ...]:
@@ -171,6 +204,7 @@ def policies() -> tuple[Policy, ...]:
             apply_to="queues",
             definition={"max-age": CONTROL_MAX_AGE},
         ),
+        TOKEN_POLICY,
     )
 
 
@@ -197,6 +231,12 @@ def _level_bindings(level: int) -> tuple[Binding, Binding]:
         Binding(source=name, destination=name, key=f"{above}1.#"),
         Binding(source=name, destination=below, key=f"{above}0.#", to="exchange"),
     )
+
+
+def _checked(queue: str) -> str:
+    if not QUEUE_NAME.fullmatch(queue):
+        raise ValueError(f"queue {queue!r:.200}: a name is 1 to 190 of a-z, 0-9, '_' and '-', no '_' or '-' in front")
+    return queue
 
 
 def _exactly(name: str) -> str:

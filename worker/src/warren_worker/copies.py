@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from warren.envelope import Envelope, Message
@@ -21,9 +22,14 @@ Key: TypeAlias = tuple[str | None, int, int]
 
 
 class Copies:
-    """The attempts at this worker: those under way with their runs, and the last that are finished."""
+    """The attempts at this worker: those under way with their runs, and the last that are finished.
 
-    def __init__(self) -> None:
+    Args:
+        on_forgotten: Told the job, attempt and round of what is remembered no longer.
+    """
+
+    def __init__(self, on_forgotten: Callable[[str, int, int], None]) -> None:
+        self._on_forgotten = on_forgotten
         self._lock = threading.Lock()
         self._runs: dict[Key, Run] = {}
         self._waiting: dict[Key, list[Delivery]] = {}
@@ -61,15 +67,24 @@ class Copies:
         with self._lock:
             self._runs.pop(key, None)
             copies = self._waiting.pop(key, [])
-            if finished:
-                self._finished[key] = None
-                if len(self._finished) > REMEMBERED:
-                    self._finished.popitem(last=False)
+        if finished:
+            self._remember(key)
         for copy in copies:
             if finished:
                 copy.ack()
             else:
                 copy.nack()
+
+    def ended_unrun(self, message: Message) -> None:
+        """Remember a job that ended without a run, so that another copy does not end it again."""
+        self._remember(_key_in(message))
+
+    def _remember(self, key: Key) -> None:
+        with self._lock:
+            self._finished[key] = None
+            forgotten = self._finished.popitem(last=False)[0] if len(self._finished) > REMEMBERED else None
+        if forgotten is not None and forgotten[0] is not None:
+            self._on_forgotten(forgotten[0], *forgotten[1:])
 
 
 def _key_of(envelope: Envelope) -> Key:

@@ -21,7 +21,11 @@ fault."""
 
 
 def receive(
-    delivery: Delivery, registry: Registry, at: Moment, starts: Callable[[Envelope], int] = lambda _job: 0
+    delivery: Delivery,
+    registry: Registry,
+    at: Moment,
+    starts: Callable[[Envelope], int] = lambda _job: 0,
+    cancels: Callable[[Envelope], bool] = lambda _job: False,
 ) -> Job | Settlement:
     """Decide what to do with a delivery.
 
@@ -30,6 +34,7 @@ def receive(
         registry: The tasks this worker knows.
         at: The time, and this worker's name.
         starts: Tells how many runs of an envelope were announced.
+        cancels: Whether a job is cancelled, as far as is known here.
     """
     try:
         envelope = decode(delivery.message)
@@ -40,6 +45,8 @@ def receive(
     started = starts(envelope)
     handed_out = max(delivery.delivery_count, started)
     attempt = envelope.attempt + handed_out
+    if cancels(envelope):
+        return settle.cancelled(envelope, attempt, at)
     if is_expired(envelope, at.now_ms):
         return settle.expired(envelope, attempt, at)
     try:

@@ -25,6 +25,7 @@ from warren_worker.descendants import MARK, kill_all
 from warren_worker.frames import Frames
 from warren_worker.job import Job, Run
 from warren_worker.outcome import (
+    Cancelled,
     Crashed,
     Discarded,
     Failed,
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 """How long a child may take to import the tasks; not part of any job's time."""
 _OUTCOMES: Final[dict[str, Callable[..., Outcome]]] = {
-    kind.__name__: kind for kind in (Succeeded, Failed, RetryAsked, Discarded, Invalid, TimedOut)
+    kind.__name__: kind for kind in (Succeeded, Cancelled, Failed, RetryAsked, Discarded, Invalid, TimedOut)
 }
 
 
@@ -68,12 +69,12 @@ class Children:
         child = self._take()
         if child is None:
             return _crashed("no child process could be started: the worker is stopping")
-        run.on_cancel = child.cancel
+        run.attach(ask=child.cancel, stop=child.kill)
         kills_before = self._oom_kills()
         try:
             outcome = child.run(run)
         finally:
-            run.on_cancel = None
+            run.detach()
         self._give_back(child, worn=_is_memory_error(outcome))
         if isinstance(outcome, Crashed) and child.killed_by == signal.SIGKILL:
             return _blamed(outcome, kills_before, self._oom_kills())

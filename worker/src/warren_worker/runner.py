@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import wait
 from random import Random
@@ -19,6 +17,8 @@ from warren.topology import queue_name
 from warren.transport import Delivery, Subscription, Transport
 from warren_worker import settle
 from warren_worker.batch import Batcher
+from warren_worker.cancel import judge
+from warren_worker.consuming import Consuming
 from warren_worker.control import Control
 from warren_worker.copies import Copies
 from warren_worker.health import Pulse
@@ -26,15 +26,18 @@ from warren_worker.intake import is_expired, receive
 from warren_worker.job import Job, Run
 from warren_worker.meters import Meters
 from warren_worker.outbox import Outbox
-from warren_worker.outcome import Outcome, Succeeded
+from warren_worker.outcome import Cancelled, Outcome, Succeeded
 from warren_worker.pools import Pools
 from warren_worker.process import Children
 from warren_worker.progress import Throttle
-from warren_worker.settings import WorkerSettings, split
+from warren_worker.settings import WorkerSettings
 from warren_worker.settle import Moment, Settlement
 from warren_worker.settler import GIVEN_BACK, Settler
-from warren_worker.suspects import Suspects, may_start
+from warren_worker.slots import Ask, Slots
+from warren_worker.steering import Steering
+from warren_worker.suspects import Suspects
 from warren_worker.timers import Timers
+from warren_worker.tokens import Grant, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ CONSUMER_MARGIN_SECONDS: Final = 120.0
 CANCEL_SECONDS: Final = 1.0
 """How long a job may take to notice that it is cancelled at the end of a drain."""
 FLUSH_SECONDS: Final = 5.0
+TOKEN_WAIT_SECONDS: Final = 60.0
+"""How long a job may wait here for tokens before it goes to the end of its queue: well below the consumer timeout."""
 
 
 class Worker:
@@ -88,19 +93,29 @@ class Worker:
             is_idle=lambda: self._settler.idle,
             begin=self._start,
         )
-        self._control = Control(transport, self._outbox, self._suspects.listening(self._on_order), self._consume)
-        self._copies = Copies()
-        self._changed = threading.Condition()
-        self._pending: deque[Run] = deque()
-        self._running: set[Run] = set()
-        self._draining = False
-        self._subscriptions: list[Subscription] = []
+        self._control = Control(transport, self._outbox, self._suspects.listening(self._on_order), self._on_synced)
+        self._copies = Copies(self._control.forget_id)
+        self._tokens = Tokens(transport, self._timers, self._rng, self._control.limits, self._fill)
+        self._slots = Slots(settings.concurrency, self._priority, self._tokens, meters.running, self._on_gone)
         self.pulse = Pulse(transport, self._timers)
+        self._consuming = Consuming(self.queues, self._subscribe, self._control.paused, self.pulse.watch)
+        self._steering = Steering(
+            self._name,
+            self._control,
+            self._slots,
+            self._consuming,
+            self._timers,
+            self.pulse,
+            meters,
+            drop=self._drop_cancelled,
+            give_back=self._give_back,
+            fill=self._fill,
+        )
 
     @property
     def queues(self) -> list[str]:
         """The queues this worker works on."""
-        return split(self._settings.queues) or self._registry.queues()
+        return list(self._settings.priorities) or self._registry.queues()
 
     def start(self) -> None:
         """Begin to work, once the orders given so far are known."""
@@ -108,16 +123,23 @@ class Worker:
         self._meters.slots.set(self._settings.concurrency)
         self._control.start()
 
-    def _consume(self) -> None:
-        for queue in self.queues:
-            subscription = self._transport.consume(
-                queue_name(queue),
-                self._on_delivery,
-                prefetch=self._settings.held,
-                consumer_timeout_seconds=consumer_timeout_seconds(self._registry),
-            )
-            self._subscriptions.append(subscription)
-        self.pulse.watch(self._subscriptions)
+    def _on_order(self, order: Order) -> None:
+        self._steering.on_order(order)
+
+    def _on_synced(self) -> None:
+        self._consuming.open()
+
+    def _subscribe(self, queue: str) -> Subscription:
+        return self._transport.consume(
+            queue_name(queue),
+            self._on_delivery,
+            prefetch=self._settings.held,
+            consumer_timeout_seconds=consumer_timeout_seconds(self._registry),
+        )
+
+    def _priority(self, queue: str) -> int:
+        ordered = self._control.ordered_limits(queue)
+        return self._settings.priorities.get(queue, 0) if ordered is None else ordered.priority
 
     def drain(self, seconds: float) -> bool:
         """Take no more work, finish what runs, give back the rest, flush. Idempotent.
@@ -128,11 +150,13 @@ class Worker:
         Returns:
             Whether every job that ran came to its end.
         """
+        end = time.monotonic() + seconds
         self._stop_intake()
-        with self._changed:
-            finished = self._changed.wait_for(lambda: not self._running, seconds)
+        finished = self._slots.wait_idle(seconds)
         if not finished:
             self._give_up()
+        self._control.stop()
+        self._tokens.wait_returned(end - time.monotonic())
         self._pools.stop()
         if not self._settler.wait_settled(FLUSH_SECONDS) or not self._outbox.wait_empty(FLUSH_SECONDS):
             logger.warning(
@@ -143,35 +167,29 @@ class Worker:
         return finished
 
     def _stop_intake(self) -> None:
-        with self._changed:
-            self._draining = True
-            waiting = list(self._pending)
-            self._pending.clear()
+        self._steering.end()
         self.pulse.drain()
         self._meters.draining.set(1)
-        self._control.stop()
-        stopped = [subscription.stop() for subscription in self._subscriptions]
-        self._give_back(waiting)
+        stopped = self._consuming.end()
+        returned = self._steering.return_unwanted()
         for run in self._suspects.withdraw():
             self._turn_away(run)
         wait(stopped, timeout=FLUSH_SECONDS)
+        running = len(self._slots.running)
         logger.info(
             "draining: %d jobs run on, %d were given back",
-            len(self._running),
-            len(waiting),
-            extra={"event": "drain_started", "running": len(self._running), "given_back": len(waiting)},
+            running,
+            len(returned),
+            extra={"event": "drain_started", "running": running, "given_back": len(returned)},
         )
 
     def _give_up(self) -> None:
         """Cancel what still runs, and give back what does not end at once."""
-        with self._changed:
-            overdue = list(self._running)
-        for run in overdue:
+        for run in self._slots.running:
             run.out_of_time = True
             run.cancel()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._running, CANCEL_SECONDS)
-            overdue = [run for run in self._running if run.claim()]
+        self._slots.wait_idle(CANCEL_SECONDS)
+        overdue = [run for run in self._slots.running if run.claim()]
         # Children die before their jobs go back, so that no job runs twice at a time.
         self._pools.stop()
         self._give_back(overdue)
@@ -191,8 +209,14 @@ class Worker:
         self._give_back([run])
         self._leave(run)
 
-    def _on_order(self, order: Order) -> None:
-        """Act on an order, on the transport's thread."""
+    def _on_gone(self, run: Run) -> None:
+        self._copies.settled(run, finished=False)
+
+    def _drop_cancelled(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            job = run.job
+            run.claim()
+            self._settle_unrun(run, settle.cancelled(job.envelope, job.attempt, self._moment(run)))
 
     def _announced_runs(self, job: Envelope) -> int:
         return self._control.starts(job)
@@ -202,7 +226,7 @@ class Worker:
             self._meters.redelivered(delivery.queue)
         if self._copies.take(delivery):
             return
-        decided = receive(delivery, self._registry, self._moment(), self._announced_runs)
+        decided = receive(delivery, self._registry, self._moment(), self._announced_runs, self._control.cancels)
         if isinstance(decided, Settlement):
             self._settle_at_once(delivery, decided)
         else:
@@ -210,16 +234,27 @@ class Worker:
 
     def _admit(self, run: Run) -> None:
         self._copies.add(run)
-        with self._changed:
-            draining = self._draining
-            if not draining:
-                self._pending.append(run)
-        if draining:
-            self._give_back([run])
-        else:
+        if self._slots.add(run, lambda: self._consuming.takes(run.queue)):
             self._fill()
+        else:
+            self._give_back([run])
 
-    def _settle_at_once(self, delivery: Delivery, settlement: Settlement, run: Run | None = None) -> None:
+    def _settle_at_once(self, delivery: Delivery, settlement: Settlement) -> None:
+        """Settle what is no job to run, or none any more."""
+        self._tell_unrun(delivery, settlement)
+        message = delivery.message
+
+        def settled(finished: bool) -> None:
+            if finished and any(event.state.final for event in settlement.events):
+                self._copies.ended_unrun(message)
+
+        self._settler.carry_out(delivery, settlement, settled=settled)
+
+    def _settle_unrun(self, run: Run, settlement: Settlement) -> None:
+        self._tell_unrun(run.delivery, settlement)
+        self._carry_out(run, settlement)
+
+    def _tell_unrun(self, delivery: Delivery, settlement: Settlement) -> None:
         logger.info(
             "a message from %s was settled unrun: %s",
             delivery.queue,
@@ -227,10 +262,6 @@ class Worker:
             extra={"event": "job_not_run", "outcome": settlement.outcome, "job": delivery.message.message_id},
         )
         self._meters.ended(delivery.queue, delivery.message.type or "", settlement.outcome)
-        if run is None:
-            self._settler.carry_out(delivery, settlement)
-        else:
-            self._carry_out(run, settlement)
 
     def _carry_out(
         self, run: Run, settlement: Settlement, otherwise: Callable[[], Settlement] = lambda: GIVEN_BACK
@@ -241,29 +272,39 @@ class Worker:
 
     def _fill(self) -> None:
         """Start waiting jobs while there are free slots."""
-        while True:
-            with self._changed:
-                if not self._pending or len(self._running) >= self._settings.concurrency:
-                    return
-                if not may_start(self._pending[0].job, self._running):
-                    return
-                run = self._pending.popleft()
-                if run.abandon():
-                    self._copies.settled(run, finished=False)
-                    continue
-                self._running.add(run)
-                self._meters.running.set(len(self._running))
+        while (following := self._slots.next()) is not None:
+            if isinstance(following, Ask):
+                self._tokens.ask(following.queue, self._on_tokens)
+            else:
+                self._begin(following)
+
+    def _on_tokens(self, queue: str, grant: Grant | None) -> None:
+        """Start the job that tokens were asked for, or leave its slot to others."""
+        run = self._slots.redeem(queue, granted=grant is not None)
+        if run is not None:
+            run.grant = grant
             self._begin(run)
+        elif grant is not None:
+            self._tokens.ended(grant)
+        else:
+            self._return_overdue(queue)
+        self._fill()
+
+    def _return_overdue(self, queue: str) -> None:
+        before = time.monotonic() - TOKEN_WAIT_SECONDS
+        for run in self._slots.withdraw(lambda run: run.queue == queue and run.arrived < before):
+            run.claim()
+            self._carry_out(run, settle.renew(run.job))
 
     def _begin(self, run: Run) -> None:
-        if is_expired(run.job.envelope, self._now_ms()):
-            self._end_unrun(run, settle.expired(run.job.envelope, run.job.attempt, self._moment(run)))
+        if (unrun := self._not_to_run(run)) is not None:
+            self._end_unrun(run, unrun)
         elif not self._suspects.begin(run):
             self._turn_away(run)
 
     def _end_unrun(self, run: Run, settlement: Settlement) -> None:
         run.claim()
-        self._settle_at_once(run.delivery, settlement, run)
+        self._settle_unrun(run, settlement)
         self._leave(run)
 
     def _start(self, run: Run) -> None:
@@ -275,6 +316,17 @@ class Worker:
         self._meters.started(run)
         self._tell_running(run)
         self._pools.start(run)
+        if run.grant is not None:
+            self._tokens.started(run.grant)
+
+    def _not_to_run(self, run: Run) -> Settlement | None:
+        """Return how a job is settled that has its slot and is not wanted any more, or None."""
+        job = run.job
+        if self._control.cancels(job.envelope):
+            return settle.cancelled(job.envelope, job.attempt, self._moment(run))
+        if is_expired(job.envelope, self._now_ms()):
+            return settle.expired(job.envelope, job.attempt, self._moment(run))
+        return None
 
     def _tell_running(self, run: Run) -> None:
         self._batcher.tell([settle.event(run.job, State.RUNNING, self._moment(run))])
@@ -289,20 +341,25 @@ class Worker:
             self._leave(run)
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
-        if run.out_of_time and settle.stopped_early(outcome):
+        # An order that came a moment before the run was among the running ones counts as well.
+        ordered = run.stopped or self._control.cancels(run.job.envelope, running=True)
+        judged = judge(outcome, ordered=ordered, out_of_time=run.out_of_time, noticed=run.noticed)
+        if judged is None:
             settlement = settle.give_back(run.job, self._moment(run))
         else:
-            settlement = settle.settle(outcome, run.job, self._moment(run), self._rng)
+            settlement = settle.settle(judged, run.job, self._moment(run), self._rng)
         seconds = (self._now_ms() - run.started_ms) / 1000
         self._meters.ended(run.delivery.queue, run.job.task.name, settlement.outcome, seconds)
-        _log_end(run.job, outcome, settlement)
+        _log_end(run.job, judged or outcome, settlement)
+        if not settlement.again and not isinstance(judged, Cancelled):
+            self._control.forget(run.job.envelope)
         self._carry_out(run, settlement, lambda: settle.unroutable(run.job, self._moment(run)))
 
     def _leave(self, run: Run) -> None:
-        with self._changed:
-            self._running.discard(run)
-            self._meters.running.set(len(self._running))
-            self._changed.notify_all()
+        self._slots.leave(run)
+        if run.grant is not None:
+            self._tokens.ended(run.grant)
+        self._steering.on_left()
         self._fill()
 
     def _moment(self, run: Run | None = None) -> Moment:
@@ -341,6 +398,9 @@ def _log_end(job: Job, outcome: Outcome, settlement: Settlement) -> None:
     if isinstance(outcome, Succeeded):
         level = logging.DEBUG if outcome.note is None else logging.WARNING
         logger.log(level, "job succeeded%s", f"; {outcome.note}" if outcome.note else "", extra=fields)
+        return
+    if isinstance(outcome, Cancelled):
+        logger.info("job cancelled after %.300s", outcome.error.message, extra=fields)
         return
     then = "it is tried again" if settlement.again else "it is a dead letter"
     logger.warning(

@@ -18,6 +18,7 @@ from warren.transport import Publication, job_publication
 from warren_worker.dead import DeadOutcome, Death, dead_letter
 from warren_worker.job import Job
 from warren_worker.outcome import (
+    Cancelled,
     Crashed,
     Discarded,
     Failed,
@@ -101,6 +102,8 @@ def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
             job, State.SUCCEEDED, at, outcome="succeeded", result=outcome.result, progress_message=outcome.note
         )
         return Settlement(outcome="succeeded", events=(told,))
+    if isinstance(outcome, Cancelled):
+        return Settlement(outcome="cancelled", events=(event(job, State.CANCELLED, at, outcome="cancelled"),))
     word = _WORDS[type(outcome)]
     step = _next(outcome, job, rng)
     envelope = job.envelope if at.state is None else job.envelope.evolve(state=at.state)
@@ -143,13 +146,12 @@ def give_back(job: Job, at: Moment, *, announced: bool = False) -> Settlement:
 
 
 def renew(job: Job) -> Settlement:
-    """Publish a job anew before the broker takes it for poison, because workers that held it were lost too often."""
+    """Publish a job anew, at the end of its queue, with nothing held against it.
+
+    For one that waited here too long to be started, and for one that the broker is about to take for poison because it
+    was handed out too often. Not with a `nack`: brokers before 4.3 count that.
+    """
     return Settlement(outcome="given-back", publications=(job_publication(_anew(job)),), again=True)
-
-
-def stopped_early(outcome: Outcome) -> bool:
-    """Whether a run that was told that its worker is out of time ended because of that, with its work not done."""
-    return not isinstance(outcome, Succeeded | Discarded | Invalid)
 
 
 def lost(job: Job, at: Moment) -> Settlement:
@@ -166,6 +168,12 @@ def expired(envelope: Envelope, attempt: int, at: Moment) -> Settlement:
     """Settle a job that is no longer worth starting."""
     told = _event(envelope, State.EXPIRED, attempt, at, outcome="expired")
     return Settlement(outcome="expired", events=(told,))
+
+
+def cancelled(envelope: Envelope, attempt: int, at: Moment) -> Settlement:
+    """Settle a job that was cancelled before its code began."""
+    told = _event(envelope, State.CANCELLED, attempt, at, outcome="cancelled")
+    return Settlement(outcome="cancelled", events=(told,))
 
 
 def park(envelope: Envelope, attempt: int, why: WarrenError, at: Moment) -> Settlement:

@@ -75,16 +75,12 @@ class Management:
             TopologyError: The user may not set policies, or the broker refuses one.
             Unavailable: The API does not answer.
         """
-        existing = self._policies()
-        for policy in policies:
-            body = _body(policy)
-            if _comparable(existing.get(policy.name, {})) != body:
-                self._ask("PUT", f"/api/policies/{self._vhost}/{quote(policy.name, safe='')}", body)
+        for name, body in self._differing(policies).items():
+            self._ask("PUT", f"/api/policies/{self._vhost}/{quote(name, safe='')}", body)
 
     def missing_policies(self, policies: Iterable[Policy]) -> list[str]:
         """Return the names of policies that are not there, or are there otherwise than wanted."""
-        existing = self._policies()
-        return [policy.name for policy in policies if _comparable(existing.get(policy.name, {})) != _body(policy)]
+        return list(self._differing(policies))
 
     def queue_depths(self) -> dict[str, Depths]:
         """Return the depths of all queues of the virtual host, by the broker's names.
@@ -105,6 +101,12 @@ class Management:
     def version(self) -> str:
         """Return the broker's version, such as `4.3.5`."""
         return str(self._ask("GET", "/api/overview")["rabbitmq_version"])
+
+    def _differing(self, policies: Iterable[Policy]) -> dict[str, dict[str, Any]]:
+        """Return what is to be put by name: policies that are not there as this version of the broker takes them."""
+        existing, version = self._policies(), _read_version(self.version())
+        wanted = {policy.name: _body(policy, version) for policy in policies if policy.definition_for(version)}
+        return {name: body for name, body in wanted.items() if _comparable(existing.get(name, {})) != body}
 
     def _policies(self) -> dict[str, dict[str, Any]]:
         return {policy["name"]: policy for policy in self._ask("GET", f"/api/policies/{self._vhost}")}
@@ -137,11 +139,19 @@ def _base(settings: BrokerSettings) -> tuple[str, tuple[str, str]]:
     return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl().rstrip("/"), login
 
 
-def _body(policy: Policy) -> dict[str, Any]:
+def _read_version(text: str) -> tuple[int, int]:
+    """Read the first two numbers of a version; one that is told otherwise counts as the newest."""
+    parts = text.split(".")
+    return (
+        (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdecimal() and parts[1].isdecimal() else (99, 0)
+    )
+
+
+def _body(policy: Policy, version: tuple[int, int]) -> dict[str, Any]:
     return {
         "pattern": policy.pattern,
         "apply-to": policy.apply_to,
-        "definition": dict(policy.definition),
+        "definition": policy.definition_for(version),
         "priority": policy.priority,
     }
 

@@ -242,8 +242,12 @@ class Story:
     interrupted: int = 0
     """How often a drain ended its run."""
     overtaken: int = 0
-    """How often it ran on without its message, which others may have had."""
+    """How often its message went to others while it ran, or before its end was acked."""
     cancel_asked: bool = False
+    must_be_cancelled: bool = False
+    """It waited in a queue or on the ladder when it was cancelled."""
+    most_runs: int | None = None
+    """How often it may run after it was cancelled: as often as it had, with what ran just then."""
     redrives: int = 0
     runs: list[tuple[int, int, str]] = field(default_factory=list)
     """Round, attempt, and word of the script."""
@@ -326,9 +330,17 @@ class World:
         self._publish(story, publication, _submitted(envelope, state, 0) if tracked else None)
         return story
 
-    def order(self, order: Order) -> None:
+    def cancel(self, order: Order, meant: list[Story]) -> None:
         """Send an order to every worker, until the broker has it."""
         self.recover()
+        begun = [run.job.envelope.id for process in self.workers for run in process.begun()]
+        names = [queue_name(QUEUE), *(level_name(level) for level in range(22))]
+        waiting = {stored.message.message_id for name in names for stored in self.broker.peek(name)}
+        for story in meant:
+            runs = len(story.runs) + begun.count(story.envelope.id)
+            story.cancel_asked = True
+            story.must_be_cancelled |= story.envelope.id in waiting
+            story.most_runs = runs if story.most_runs is None else min(story.most_runs, runs)
         self.server.publish(control_publication(encode_order(order)))
         self.pump()
 
@@ -459,6 +471,10 @@ class World:
         for message in transport.unconfirmed():
             if message.message_id in self.stories:
                 self.story_of(message).copies += 1
+        for message in transport.held():
+            # Its run may have ended, and its ack be on the way.
+            if message.message_id in self.stories and self.story_of(message).runs:
+                self.story_of(message).overtaken += 1
 
     def _lose(self, process: WorkerProcess) -> None:
         """Note which jobs a worker's end or loss may be put down to: those that ran, never those it only held."""

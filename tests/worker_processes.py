@@ -115,7 +115,7 @@ class Stage:
         self.workers.append(worker)
         return worker
 
-    def submit(self, task: str, arguments: dict[str, Any] | None = None, **fields: Any) -> str:
+    def submit(self, task: str, arguments: dict[str, Any] | None = None, delay: int = 0, **fields: Any) -> str:
         envelope = Envelope(
             **{
                 "id": new_job_id(),
@@ -126,7 +126,7 @@ class Stage:
                 **fields,
             }
         )
-        self.transport.publish(job_publication(envelope), wait_seconds=5).result(10)
+        self.transport.publish(job_publication(envelope, delay), wait_seconds=5).result(10)
         return envelope.id
 
     def put(self, message: Message) -> None:

@@ -110,7 +110,7 @@ class _Work:
             self._count(job_queue(delivery.message))
 
     def _move(self, batch: Sequence[Delivery]) -> None:
-        sent = []
+        sent: list[tuple[Delivery, str | None, Future[None]]] = []
         for delivery in batch:
             queue = job_queue(delivery.message)
             if queue is not None and not self._exists(queue):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,29 @@ def test_what_the_broker_does_not_say_is_not_missing_and_a_queue_that_is_gone_is
     clock.now = PATIENCE_SECONDS
 
     assert looking.look() == ([] if seen is None else ["media"])
+
+
+def test_tokens_that_stay_missing_are_made_ever_more_seldom_and_uncounted_ones_are_not_missing(kit: Kit) -> None:
+    put(kit, LIMITS)
+    clock, seen = Clock(), depths(slots=3)
+    looking = audit(kit, seen, clock)
+    made = []
+    for _ in range(200):
+        clock.now += 10
+        if looking.look():
+            made.append(clock.now)
+
+    assert [after - before for before, after in pairwise(made)] == [70, 130, 250, 490, 970]
+    seen.update(depths(slots=4))
+    looking.look()
+    seen.update({"warren.tokens.media.slots": QueueState(), "warren.tokens.media.rate": QueueState()})
+    looking.look()
+    clock.now += 1000
+    assert looking.look() == []
+    seen.update(depths(slots=3))
+    looking.look()
+    clock.now += PATIENCE_SECONDS
+    assert looking.look() == ["media"]
 
 
 def test_of_two_servers_that_see_tokens_missing_one_makes_them(kit: Kit) -> None:

@@ -218,6 +218,8 @@ def assemble(config: ServerConfig) -> Parts:
         found = management.queue_depths()
         return {
             name: QueueState(ready=depth.ready, unacked=depth.unacked, consumers=depth.consumers)
+            if depth.counted
+            else QueueState()
             for name, depth in found.items()
         }
 

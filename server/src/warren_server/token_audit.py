@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 30.0
 """The management API counts every few seconds, and a token on its way between queue and worker may be in neither."""
+PATIENCE_MOST_SECONDS: Final = 3600.0
 
 
 class TokenAudit:
@@ -41,6 +42,7 @@ class TokenAudit:
         self._control = control
         self._clock = clock
         self._short_since: dict[tuple[str, int], float] = {}
+        self._patience: dict[str, float] = {}
 
     def look(self) -> list[str]:
         """Look once; return the queues whose tokens were made anew.
@@ -55,13 +57,19 @@ class TokenAudit:
             # Nobody knows: nobody was short either.
             self._short_since.clear()
             return []
+        for each in limited:
+            if not any(missing_tokens(each, depths).values()):
+                self._patience.pop(each.queue, None)
         now = self._clock()
         short = {(each.queue, each.generation): each for each in limited if any(missing_tokens(each, depths).values())}
         self._short_since = {key: self._short_since.get(key, now) for key in short}
         mended = []
         for key, since in list(self._short_since.items()):
-            if now - since < PATIENCE_SECONDS:
+            patience = self._patience.get(key[0], PATIENCE_SECONDS)
+            if now - since < patience:
                 continue
+            # Should the broker count wrongly for good, new tokens must not pile up.
+            self._patience[key[0]] = min(2 * patience, PATIENCE_MOST_SECONDS)
             logger.warning(
                 "queue %s lacks tokens: %s; making new ones",
                 key[0],
@@ -80,9 +88,13 @@ def missing_tokens(settings: QueueSettings, depths: Mapping[str, QueueState]) ->
 
 
 def tokens(settings: QueueSettings, depths: Mapping[str, QueueState]) -> dict[str, tuple[int, int]]:
-    """Return for each kind of token of a limited queue how many there should be and how many there are."""
+    """Return for each kind of token of a limited queue how many there should be and how many there are.
+
+    A queue that is not there has none; one whose messages the broker has not counted is left out.
+    """
     found = {}
     for kind, wanted in token_counts(order_of(settings)).items():
-        state = depths.get(token_queue(settings.queue, kind), QueueState())
-        found[str(kind)] = (wanted, (state.ready or 0) + (state.unacked or 0))
+        state = depths.get(token_queue(settings.queue, kind), QueueState(ready=0, unacked=0))
+        if state.ready is not None:
+            found[str(kind)] = (wanted, state.ready + (state.unacked or 0))
     return found

@@ -26,11 +26,13 @@ class Depths:
         ready: Messages waiting for a consumer.
         unacked: Messages handed out and not settled.
         consumers: Consumers attached.
+        counted: The broker has counted already; if not, the numbers are 0 and mean nothing.
     """
 
     ready: int
     unacked: int
     consumers: int
+    counted: bool = True
 
 
 class Management:
@@ -94,6 +96,7 @@ class Management:
                 ready=queue.get("messages_ready", 0),
                 unacked=queue.get("messages_unacknowledged", 0),
                 consumers=queue.get("consumers", 0),
+                counted="messages_ready" in queue,
             )
             for queue in found
         }

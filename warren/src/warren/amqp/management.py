@@ -101,6 +101,23 @@ class Management:
             for queue in found
         }
 
+    def behaviour(self) -> dict[str, dict[str, Any]]:
+        """Return what is in effect on each queue, by the broker's names: its policies, beaten by its own arguments.
+
+        The broker tells this a few seconds after a queue was made; until then the queue is left out.
+        """
+        columns = "name,arguments,effective_policy_definition"
+        found = self._ask("GET", f"/api/queues/{self._vhost}?columns={columns}")
+        # An empty definition may come as an empty list.
+        return {
+            queue["name"]: {
+                **dict(queue["effective_policy_definition"] or {}),
+                **{name.removeprefix("x-"): value for name, value in (queue.get("arguments") or {}).items()},
+            }
+            for queue in found
+            if "effective_policy_definition" in queue
+        }
+
     def version(self) -> str:
         """Return the broker's version, such as `4.3.5`."""
         return str(self._ask("GET", "/api/overview")["rabbitmq_version"])

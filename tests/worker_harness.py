@@ -12,12 +12,14 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from waiting import eventually
+from warren.control import Limits, Order, encode_order
 from warren.envelope import Envelope, Message, encode, new_job_id
 from warren.events import Event, State, decode_batch
 from warren.memory import MemoryTransport
 from warren.task import Registry
-from warren.topology import DEAD, EVENTS, UNROUTABLE, queue_name, topology
-from warren.transport import Publication, job_publication
+from warren.tokens import token_publications, token_topology
+from warren.topology import DEAD, EVENTS, UNROUTABLE, TokenKind, queue_name, token_queue, topology
+from warren.transport import Publication, control_publication, job_publication
 from warren_worker.meters import Meters
 from warren_worker.runner import Worker
 from warren_worker.settings import WorkerSettings
@@ -51,6 +53,22 @@ class Bench:
         )
         self.transport.publish(job_publication(envelope)).result(5)
         return envelope.id
+
+    def order(self, order: Order) -> None:
+        """Give an order to every worker."""
+        self.transport.publish(control_publication(encode_order(order))).result(5)
+
+    def limit(self, queue: str = "default", **limits: Any) -> None:
+        """Limit a queue as the server does: first the order, then the tokens."""
+        order = Limits(queue=queue, **{"generation": 1, **limits})
+        self.transport.declare(token_topology(queue)).result(5)
+        self.order(order)
+        for publication in token_publications(order):
+            self.transport.publish(publication).result(5)
+
+    def tokens(self, kind: TokenKind, queue: str = "default") -> int:
+        """Tokens that no worker holds."""
+        return len(self.transport.messages(token_queue(queue, kind)))
 
     def put(self, message: Message) -> None:
         """Publish any message to the default queue."""

@@ -21,11 +21,13 @@ import httpx
 from waiting import eventually
 from warren.amqp import connect
 from warren.amqp.topology import prepare
+from warren.control import Limits, Order, encode_order
 from warren.envelope import Envelope, Message, new_job_id
 from warren.events import Event, State, decode_batch
 from warren.settings import BrokerSettings
-from warren.topology import DEAD, EVENTS, queue_name
-from warren.transport import Delivery, Publication, job_publication
+from warren.tokens import token_publications, token_topology
+from warren.topology import DEAD, EVENTS, TokenKind, queue_name, token_queue
+from warren.transport import Delivery, Publication, control_publication, job_publication
 
 TASKS_FOLDER = Path(__file__).parent / "integration"
 
@@ -110,12 +112,21 @@ class Stage:
             worker.kill()
         self.transport.stop()
 
+    def declare(self, *queues: str) -> None:
+        """Make further job queues."""
+        prepare(self.transport, self.broker, queues)
+
     def start_worker(self, **environment: str) -> WorkerProcess:
         worker = WorkerProcess(self.folder, self.broker, **environment)
         self.workers.append(worker)
         return worker
 
-    def submit(self, task: str, arguments: dict[str, Any] | None = None, delay: int = 0, **fields: Any) -> str:
+    def submit(self, task: str, arguments: dict[str, Any] | None = None, **fields: Any) -> str:
+        return self.submit_later(task, 0, arguments, **fields)
+
+    def submit_later(
+        self, task: str, delay_seconds: int, arguments: dict[str, Any] | None = None, **fields: Any
+    ) -> str:
         envelope = Envelope(
             **{
                 "id": new_job_id(),
@@ -126,8 +137,24 @@ class Stage:
                 **fields,
             }
         )
-        self.transport.publish(job_publication(envelope, delay), wait_seconds=5).result(10)
+        self.transport.publish(job_publication(envelope, delay_seconds), wait_seconds=5).result(10)
         return envelope.id
+
+    def order(self, order: Order) -> None:
+        """Give an order to every worker."""
+        self.transport.publish(control_publication(encode_order(order)), wait_seconds=5).result(10)
+
+    def limit(self, queue: str = "default", **limits: Any) -> None:
+        """Limit a queue as the server does: first the order, then the tokens."""
+        order = Limits(queue=queue, **{"generation": 1, **limits})
+        self.transport.declare(token_topology(queue)).result(10)
+        self.order(order)
+        for publication in token_publications(order):
+            self.transport.publish(publication, wait_seconds=5).result(10)
+
+    def tokens(self, kind: TokenKind, queue: str = "default") -> int:
+        """Tokens that no worker holds."""
+        return self.transport.depth(token_queue(queue, kind)).result(10).ready
 
     def put(self, message: Message) -> None:
         publication = Publication(exchange="warren.jobs", routing_key="default", message=message)

@@ -87,6 +87,10 @@ def job(body: bytes = b"{}", delay_seconds: int = 0, queue: str = "work", **fiel
     return job_publication(envelope, delay_seconds)
 
 
+def take(harness: Harness) -> Delivery | None:
+    return harness.transport.get(WORK).result(ANSWER_SECONDS)
+
+
 class MemoryHarness(Harness):
     def __init__(self) -> None:
         self.memory = MemoryTransport(window=WINDOW)
@@ -558,6 +562,82 @@ class TransportContract:
         harness.publish(queue="own")
         assert harness.ready("own") == 1
 
+    def test_messages_can_be_taken_one_at_a_time(self, harness: Harness) -> None:
+        for body in (b"first", b"second", b"third"):
+            harness.publish(body)
+
+        first, second = take(harness), take(harness)
+
+        assert first is not None
+        assert second is not None
+        assert (first.message.body, second.message.body) == (b"first", b"second")
+        assert (first.queue, first.redelivered, first.alive) == (WORK, False, True)
+        assert harness.ready() == 1
+        second.ack()
+        first.nack()
+        eventually(lambda: harness.ready() == 2)
+        assert not first.alive
+        later = Inbox()
+        harness.transport.consume(WORK, later, prefetch=5)
+        later.wait(2)
+        assert sorted(later.bodies) == [b"first", b"third"]
+
+    def test_nothing_is_taken_from_an_empty_queue_and_the_next_message_is(self, harness: Harness) -> None:
+        assert [take(harness), take(harness)] == [None, None]
+
+        harness.publish(b"late")
+
+        taken = take(harness)
+        assert taken is not None
+        assert taken.message.body == b"late"
+        taken.ack()
+
+    def test_many_threads_may_take_at_once_and_each_message_has_one_taker(self, harness: Harness) -> None:
+        for number in range(50):
+            harness.transport.publish(job(b"%d" % number), wait_seconds=5)
+        eventually(lambda: harness.ready() == 50)
+
+        with ThreadPoolExecutor(8) as threads:
+            taken = list(threads.map(lambda _number: take(harness), range(60)))
+
+        bodies = [delivery.message.body for delivery in taken if delivery is not None]
+        assert sorted(bodies) == sorted(b"%d" % number for number in range(50))
+        for delivery in taken:
+            if delivery is not None:
+                delivery.ack()
+        harness.publish(b"end")
+        assert harness.ready() == 1
+
+    def test_a_queue_that_is_not_there_takes_no_other_queues_messages_along(self, harness: Harness) -> None:
+        harness.publish(b"kept")
+        kept = take(harness)
+        assert kept is not None
+
+        for future in [harness.transport.get("nowhere") for _ in range(3)]:
+            with pytest.raises(TopologyError, match="nowhere"):
+                future.result(ANSWER_SECONDS)
+
+        assert kept.alive
+        kept.nack()
+        eventually(lambda: harness.ready() == 1)
+
+    def test_what_was_taken_and_not_settled_is_with_the_broker_again_after_the_end(self, harness: Harness) -> None:
+        harness.publish(b"kept")
+        kept = take(harness)
+        assert kept is not None
+
+        harness.transport.stop()
+
+        assert not kept.alive
+        kept.ack()
+        harness.transport.start()
+        assert harness.transport.wait_ready(ANSWER_SECONDS)
+        eventually(lambda: harness.ready() == 1)
+        again = take(harness)
+        assert again is not None
+        assert again.redelivered
+        again.ack()
+
     def test_depth_counts_what_is_ready_and_who_consumes(self, harness: Harness) -> None:
         harness.publish()
         harness.publish()
@@ -616,6 +696,8 @@ class TransportContract:
                 transport.publish(job())
             with pytest.raises(Unavailable):
                 transport.consume(WORK, Inbox(), prefetch=1)
+            with pytest.raises(Unavailable):
+                transport.get(WORK)
             transport.start()
             transport.stop()
 

@@ -136,3 +136,35 @@ def heavy(ctx: Context, size: int) -> None:
         raise ValueError("ü" * 5000)
     except ValueError as error:
         raise RuntimeError("€" * 5000) from error
+
+
+@task(name="child.spin_long", isolation="process", timeout=60, retry=_QUICK)
+def child_spin_long(path: str) -> None:
+    """Never end by itself, and never listen."""
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        pass
+
+
+@task(name="check.listens", timeout=60, retry=_QUICK)
+def listens(ctx: Context, path: str) -> None:
+    """Run until cancelled."""
+    append(path, "start")
+    while True:
+        ctx.raise_if_cancelled()
+        time.sleep(0.01)
+
+
+@task(name="check.awaits", timeout=60, retry=_QUICK)
+async def awaits(path: str) -> None:
+    """Sleep until cancelled."""
+    append(path, "start")
+    await asyncio.sleep(60)
+
+
+@task(name="check.note")
+def note(ctx: Context, path: str, line: str = "", seconds: float = 0.0) -> None:
+    """Write when the work begins and when it is done, with the time and who did it, in one line each."""
+    append(path, f"start {time.monotonic():.4f} {os.getpid()} {ctx.job_id} {line}")
+    time.sleep(seconds)
+    append(path, f"end {time.monotonic():.4f} {os.getpid()} {ctx.job_id} {line}")

@@ -67,8 +67,8 @@ def warren(stage: Stage, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_jobs_delayed_for_a_queue_that_was_deleted_come_back_by_repair_and_run(stage: Stage) -> None:
     prepare(stage.transport, stage.broker, ["gone"])
-    jobs = [stage.submit("check.add", {"left": number, "right": 1}, queue="gone", delay=2) for number in range(20)]
-    neighbour = stage.submit("check.add", {"left": 1, "right": 1}, delay=3)
+    jobs = [stage.submit_later("check.add", 2, {"left": number, "right": 1}, queue="gone") for number in range(20)]
+    neighbour = stage.submit_later("check.add", 3, {"left": 1, "right": 1})
     delete_queue(stage.broker, "gone")
 
     # The jobs are not lost, and do not hold up those of other queues on the same levels of the ladder.
@@ -144,7 +144,7 @@ def test_a_job_of_the_longest_queue_name_is_delayed_and_retried_through_the_ladd
     stage.start_worker(WARREN_WORKER_QUEUES=LONGEST)
     prepare(stage.transport, stage.broker, [LONGEST])
     began = time.monotonic()
-    job = stage.submit("check.fail_until", {"attempt": 4}, queue=LONGEST, delay=3)
+    job = stage.submit_later("check.fail_until", 3, {"attempt": 4}, queue=LONGEST)
 
     done = stage.event(job, State.SUCCEEDED, 60)
 

@@ -152,7 +152,7 @@ def test_what_is_known_of_a_job_is_forgotten_when_it_has_ended() -> None:
     orders.take(CancelJobs(jobs=(JOB,)))
     orders.take(Started(job=JOB, attempt=1, run=1))
 
-    orders.forget(job())
+    orders.forget(JOB, 1)
 
     assert not orders.cancels(job())
     assert orders.starts(job()) == 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from warren.client import AsyncClient, Client
     from warren.context import Context
     from warren.errors import (
+        Cancelled,
         Discard,
         InvalidArguments,
         RequestFailed,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AsyncClient": "warren.client",
+    "Cancelled": "warren.errors",
     "Client": "warren.client",
     "Context": "warren.context",
     "Discard": "warren.errors",
@@ -47,6 +49,7 @@ _HOMES = {
 
 __all__ = [
     "AsyncClient",
+    "Cancelled",
     "Client",
     "Context",
     "Discard",

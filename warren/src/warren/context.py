@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from warren.envelope import MAX_STATE_BYTES
+from warren.errors import Cancelled
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +49,15 @@ class Context:
     def cancelled(self) -> bool:
         """Whether the job should stop: it was cancelled, or its worker is out of time. Long loops ask now and then."""
         return self.is_cancelled is not None and self.is_cancelled()
+
+    def raise_if_cancelled(self) -> None:
+        """Leave the task if the job should stop; otherwise do nothing.
+
+        Raises:
+            Cancelled: The job was cancelled, or its worker is out of time and gives it back.
+        """
+        if self.cancelled:
+            raise Cancelled
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Tell how far the job is.

@@ -22,6 +22,7 @@ WarrenError
 └── Steering                   raised by task code to say what happens next
     ├── Discard
     ├── RetryAfter
+    ├── Cancelled
     └── TimeLimitExceeded
 ```
 
@@ -198,6 +199,10 @@ class RetryAfter(Steering):
 
     def __reduce__(self) -> tuple[type[RetryAfter], tuple[float, str]]:
         return type(self), (self.seconds, self.reason)
+
+
+class Cancelled(Steering):
+    """The job was cancelled, and its code stops here: no further attempt, no dead letter."""
 
 
 class TimeLimitExceeded(Steering):

@@ -24,10 +24,19 @@ from contextlib import suppress
 from typing import Final
 
 from warren.envelope import Message
-from warren.errors import Blocked, OutcomeUnknown, QueueFull, TopologyError, Unavailable, Unroutable, WindowFull
+from warren.errors import (
+    Blocked,
+    OutcomeUnknown,
+    QueueFull,
+    TopologyError,
+    TransportError,
+    Unavailable,
+    Unroutable,
+    WindowFull,
+)
 from warren.memory_broker import Broker, Stored
 from warren.topology import Topology
-from warren.transport import OnDelivery, Publication, QueueDepth, TransportStatus
+from warren.transport import Delivery, OnDelivery, Publication, QueueDepth, TransportStatus
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,7 @@ DEFAULT_WINDOW: Final = 2000
 _TICK_SECONDS: Final = 0.05
 
 _Confirm = tuple["Future[None]", Exception | None]
+_Answer = tuple["Future[Delivery | None]", Delivery | TransportError | None]
 
 
 class MemoryTransport:
@@ -60,6 +70,8 @@ class MemoryTransport:
         self._confirms: deque[_Confirm] = deque()
         self._unconfirmed = 0
         self._subscriptions: list[_MemorySubscription] = []
+        self._getters: dict[str, _MemorySubscription] = {}
+        self._answers: deque[_Answer] = deque()
 
     def start(self) -> None:
         with self._changed:
@@ -128,6 +140,22 @@ class MemoryTransport:
             self._changed.notify_all()
         return subscription
 
+    def get(self, queue: str) -> Future[Delivery | None]:
+        future: Future[Delivery | None] = Future()
+        with self._changed:
+            if self._thread is None:
+                raise Unavailable("the transport is not started; call start() first")
+            answer: Delivery | TransportError | None
+            if not self._connected:
+                answer = Unavailable()
+            elif self._broker.ready(queue) is None:
+                answer = _no_queue(queue)
+            else:
+                answer = self._take(queue)
+            self._answers.append((future, answer))
+            self._changed.notify_all()
+        return future
+
     def declare(self, topology: Topology) -> Future[None]:
         future: Future[None] = Future()
         with self._changed:
@@ -148,7 +176,7 @@ class MemoryTransport:
             if not self._connected:
                 future.set_exception(Unavailable())
             elif (ready := self._broker.ready(queue)) is None:
-                future.set_exception(TopologyError(f"queue {queue!r} does not exist; declare the topology first"))
+                future.set_exception(_no_queue(queue))
             else:
                 consumers = sum(subscription.queue == queue for subscription in self._subscriptions)
                 future.set_result(QueueDepth(ready=ready, consumers=consumers))
@@ -223,12 +251,15 @@ class MemoryTransport:
                 self._broker.move_to(self._now())
                 self._flush_outbox()
                 confirms, deliveries = self._take_confirms(), self._take_deliveries()
-                if not confirms and not deliveries:
+                answers, self._answers = self._answers, deque()
+                if not confirms and not deliveries and not answers:
                     if self._stopping:
                         return
                     self._changed.wait(_TICK_SECONDS if self._clock else None)
                     continue
             _resolve(confirms)
+            for future, answer in answers:
+                _answer(future, answer)
             for subscription, delivery in deliveries:
                 subscription.hand_over(delivery)
             with self._changed:
@@ -276,6 +307,16 @@ class MemoryTransport:
         self._subscriptions[:] = self._subscriptions[1:] + self._subscriptions[:1]
         return taken
 
+    def _take(self, queue: str) -> MemoryDelivery | None:
+        self._flush_outbox()
+        stored = self._broker.take(queue)
+        if stored is None:
+            return None
+        getter = self._getters.setdefault(queue, _MemorySubscription(self, queue, _nobody, 0))
+        delivery = MemoryDelivery(self, getter, stored)
+        getter.unsettled[id(delivery)] = delivery
+        return delivery
+
     def _next(self, subscription: _MemorySubscription) -> Stored | None:
         if self._broker.is_stream(subscription.queue):
             return subscription.backlog.popleft() if subscription.backlog else None
@@ -291,7 +332,7 @@ class MemoryTransport:
         return failed
 
     def _give_back(self, *, counted: bool) -> None:
-        for subscription in self._subscriptions:
+        for subscription in (*self._subscriptions, *self._getters.values()):
             for delivery in list(subscription.unsettled.values()):
                 self.settle(delivery, back=True, counted=counted)
 
@@ -395,6 +436,26 @@ class MemoryDelivery:
 
     def reject(self) -> None:
         self._transport.settle(self, back=True, counted=True)
+
+
+def _nobody(_delivery: Delivery) -> None:
+    """Whom messages that are taken singly are handed to."""
+
+
+def _no_queue(queue: str) -> TopologyError:
+    return TopologyError(f"queue {queue!r} does not exist; declare the topology first")
+
+
+def _answer(future: Future[Delivery | None], answer: Delivery | TransportError | None) -> None:
+    try:
+        if isinstance(answer, TransportError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+    except InvalidStateError:
+        # Whoever asked has cancelled.
+        if answer is not None and not isinstance(answer, TransportError):
+            answer.nack()
 
 
 def _resolve(confirms: list[_Confirm]) -> None:

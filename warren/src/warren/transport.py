@@ -156,6 +156,13 @@ class Transport(Protocol):
             consumer_timeout_seconds: How long one delivery may stay unsettled (brokers before 3.12 ignore it).
         """
 
+    def get(self, queue: str) -> Future[Delivery | None]:
+        """Take one message from a queue, by its broker name, or None when there is none now.
+
+        It is settled like any other; unsettled, it is out of everybody's reach until the connection is gone. The future
+        fails with `TopologyError` when there is no such queue, and with `Unavailable` without a connection.
+        """
+
     def declare(self, topology: Topology) -> Future[None]:
         """Declare exchanges, queues and bindings; policies are not a transport's business. Idempotent.
 

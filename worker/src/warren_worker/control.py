@@ -88,10 +88,16 @@ class Orders:
         """Return how many runs of this envelope were announced: workers that died may have died of them."""
         return self._starts.get((UUID(job.id).int, job.attempt), 0)
 
-    def forget(self, job: Envelope) -> None:
-        """Forget what is known of a job that has ended here."""
-        self._cancelled.discard(UUID(job.id).int)
-        self._starts.pop((UUID(job.id).int, job.attempt), None)
+    def forget(self, job: str, attempt: int) -> None:
+        """Forget what is known of a job that has ended here.
+
+        Args:
+            job: Its id.
+            attempt: The attempt in its envelope.
+        """
+        number = UUID(job).int
+        self._cancelled.discard(number)
+        self._starts.pop((number, attempt), None)
 
 
 class Control:
@@ -152,8 +158,12 @@ class Control:
 
     def forget(self, job: Envelope) -> None:
         """Forget what is known of a job that has ended here."""
+        self.forget_id(job.id, job.attempt)
+
+    def forget_id(self, job: str, attempt: int) -> None:
+        """Forget what is known of a job whose envelope is no longer at hand."""
         with self._lock:
-            self._orders.forget(job)
+            self._orders.forget(job, attempt)
 
     def paused(self, queue: str) -> bool:
         """Whether no more jobs of a queue may start."""
@@ -162,8 +172,12 @@ class Control:
 
     def limits(self, queue: str) -> Limits:
         """Return how a queue is worked on."""
+        return self.ordered_limits(queue) or Limits(queue=queue)
+
+    def ordered_limits(self, queue: str) -> Limits | None:
+        """Return how a queue is worked on, or None when nobody ordered anything."""
         with self._lock:
-            return self._orders.limits.get(queue) or Limits(queue=queue)
+            return self._orders.limits.get(queue)
 
     def _on_delivery(self, delivery: Delivery) -> None:
         delivery.ack()

@@ -38,28 +38,35 @@ class Pulse:
         self._subscriptions: Sequence[Subscription] = ()
         self._beat_at = time.monotonic()
         self._consuming_at: float | None = None
-        self._draining = False
+        self._beating = False
+        self._refusal: str | None = None
 
     def watch(self, subscriptions: Sequence[Subscription]) -> None:
-        """Look at the subscriptions from now on, every second."""
+        """Look at these subscriptions from now on, every second; none at all is well, if all queues are paused."""
         self._subscriptions = tuple(subscriptions)
-        self._beat()
+        if not self._beating:
+            self._beating = True
+            self._beat()
 
-    def drain(self) -> None:
+    def drain(self, reason: str = "draining") -> None:
         """Be unready from now on."""
-        self._draining = True
+        self._refusal = reason
+
+    def undrain(self) -> None:
+        """Be as ready again as the subscriptions are."""
+        self._refusal = None
 
     def dead(self) -> str | None:
         """Return why the process should be restarted, or None; the broker is never the reason."""
-        age = time.monotonic() - self._beat_at if self._subscriptions else 0.0
+        age = time.monotonic() - self._beat_at if self._beating else 0.0
         if isinstance(self._transport, Ageing):
             age = max(age, self._transport.loop_age_seconds)
         return f"an I/O loop has not turned for {age:.0f} s" if age > DEAD_AFTER_SECONDS else None
 
     def unready(self) -> str | None:
         """Return why no work is taken, or None."""
-        if self._draining:
-            return "draining"
+        if self._refusal is not None:
+            return self._refusal
         if self._consuming_at is None:
             return "not consuming yet"
         idle = time.monotonic() - self._consuming_at

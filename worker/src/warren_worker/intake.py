@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from warren.envelope import Envelope, NewerEnvelope, decode
 from warren.errors import EnvelopeError, UnknownTask
 from warren.task import Registry
@@ -14,13 +16,16 @@ from warren_worker.settle import Moment, Settlement
 _PREFIX = queue_name("q").removesuffix("q")
 
 
-def receive(delivery: Delivery, registry: Registry, at: Moment) -> Job | Settlement:
+def receive(
+    delivery: Delivery, registry: Registry, at: Moment, cancels: Callable[[Envelope], bool] = lambda _envelope: False
+) -> Job | Settlement:
     """Decide what to do with a delivery.
 
     Args:
         delivery: As the broker handed it out.
         registry: The tasks this worker knows.
         at: The time, and this worker's name.
+        cancels: Whether a job is cancelled, as far as is known here.
     """
     try:
         envelope = decode(delivery.message)
@@ -29,6 +34,8 @@ def receive(delivery: Delivery, registry: Registry, at: Moment) -> Job | Settlem
     except EnvelopeError as error:
         return settle.undecodable(delivery.message, error, at)
     attempt = envelope.attempt + delivery.delivery_count
+    if cancels(envelope):
+        return settle.cancelled(envelope, attempt, at)
     if is_expired(envelope, at.now_ms):
         return settle.expired(envelope, attempt, at)
     try:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from warren.context import Context
 from warren.envelope import Envelope
 from warren.task import Task
+from warren.topology import queue_name
 from warren.transport import Delivery
 
 if TYPE_CHECKING:
     from warren_worker.progress import Throttle
+    from warren_worker.tokens import Grant
+
+_PREFIX: Final = queue_name("q").removesuffix("q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,9 @@ class Run:
         state: The newest checkpoint, JSON text, or None.
         progress: The last that the task told: fraction and message.
         throttle: Passes progress on, while it runs.
-        on_cancel: Called when the run is to stop, for runs that live elsewhere.
+        grant: The tokens it runs by, if its queue is limited.
+        arrived: When it came, seconds on the monotonic clock.
+        noticed: The task asked whether it is cancelled, and was told so.
     """
 
     job: Job
@@ -70,7 +77,12 @@ class Run:
     state: str | None = None
     progress: tuple[float, str | None] | None = None
     throttle: Throttle | None = None
-    on_cancel: Callable[[], None] | None = None
+    grant: Grant | None = None
+    arrived: float = field(default_factory=time.monotonic)
+    noticed: bool = False
+    _ask: Callable[[], None] | None = None
+    _stop: Callable[[], None] | None = None
+    _stopped: bool = False
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _claimed: bool = False
@@ -80,11 +92,47 @@ class Run:
         """Whether the task should stop."""
         return self._cancelled.is_set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the job was cancelled by an order; otherwise only its worker is out of time."""
+        return self._stopped
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue it came from."""
+        return self.delivery.queue.removeprefix(_PREFIX)
+
     def cancel(self) -> None:
         """Ask the task to stop."""
         self._cancelled.set()
-        if self.on_cancel is not None:
-            self.on_cancel()
+        with self._lock:
+            if self._ask is not None:
+                self._ask()
+
+    def stop(self) -> None:
+        """Stop the task, because the job was cancelled: a thread is asked, anything else is made to. Idempotent."""
+        self._stopped = True
+        self._cancelled.set()
+        with self._lock:
+            if self._stop is not None:
+                self._stop()
+
+    def attach(self, *, ask: Callable[[], None] | None = None, stop: Callable[[], None] | None = None) -> None:
+        """Say how the task is reached while it runs elsewhere.
+
+        Args:
+            ask: Asks it to stop.
+            stop: Makes it stop; called at once if that was wanted before.
+        """
+        with self._lock:
+            self._ask, self._stop = ask, stop
+            if self._stopped and stop is not None:
+                stop()
+
+    def detach(self) -> None:
+        """Say that the task has ended: what it ran in may run another by now, which nobody asked to stop."""
+        with self._lock:
+            self._ask = self._stop = None
 
     def claim(self) -> bool:
         """Take the right to settle; True for the first caller only: a drain may have been faster than the task."""
@@ -110,8 +158,15 @@ class Run:
             deadline_ms=self.started_ms + round(job.timeout_seconds * 1000),
             on_progress=self.tell_progress,
             on_checkpoint=self.save_state,
-            is_cancelled=self._cancelled.is_set,
+            is_cancelled=self._look,
         )
+
+    def _look(self) -> bool:
+        """Answer the task; only a task that was told can have stopped because of it."""
+        if not self._cancelled.is_set():
+            return False
+        self.noticed = True
+        return True
 
 
 def context_for(

@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from warren import errors
 from warren.errors import Discard, RetryAfter, TimeLimitExceeded
 from warren.events import MAX_MESSAGE_CHARS, MAX_RESULT_BYTES, MAX_TRACEBACK_CHARS, ErrorInfo
 
@@ -72,8 +73,15 @@ class Crashed:
     error: ErrorInfo
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The job was cancelled; its code stopped on the way, or did not begin."""
+
+    error: ErrorInfo
+
+
 Unsuccessful: TypeAlias = Failed | RetryAsked | Discarded | Invalid | TimedOut | Crashed
-Outcome: TypeAlias = Succeeded | Unsuccessful
+Outcome: TypeAlias = Succeeded | Cancelled | Unsuccessful
 
 
 def returned(value: Any) -> Succeeded:
@@ -94,7 +102,7 @@ def returned(value: Any) -> Succeeded:
     return Succeeded(result=text)
 
 
-def raised(error: BaseException, timeout_seconds: float) -> Unsuccessful:
+def raised(error: BaseException, timeout_seconds: float) -> Cancelled | Unsuccessful:
     """Make the outcome of an exception that left the task's code, `SystemExit` and its like included."""
     match error:
         case Discard():
@@ -104,8 +112,15 @@ def raised(error: BaseException, timeout_seconds: float) -> Unsuccessful:
         case TimeLimitExceeded():
             told = describe(error)
             return TimedOut(error=timeout_error(timeout_seconds, told.traceback))
+        case errors.Cancelled():
+            return Cancelled(error=describe(error))
         case _:
             return Failed(error=describe(error))
+
+
+def not_begun() -> Cancelled:
+    """Make the outcome of a job that was cancelled when it had its slot and its code had not begun."""
+    return Cancelled(error=describe(errors.Cancelled("cancelled before its code began")))
 
 
 def timeout_error(timeout_seconds: float, trace: str = "") -> ErrorInfo:

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from warren_worker import execute
 from warren_worker.job import Run
 from warren_worker.limit import ThreadLimit
-from warren_worker.outcome import Failed, Outcome, describe
+from warren_worker.outcome import Failed, Outcome, describe, not_begun
 from warren_worker.process import Children
 from warren_worker.timers import Timers
 
@@ -52,19 +53,24 @@ class Pools:
 
     def _on_thread(self, run: Run) -> None:
         try:
-            outcome = self._children.run(run) if run.job.task.isolation == "process" else self._limited(run)
+            outcome = not_begun() if run.stopped else self._run(run)
         except Exception as error:  # noqa: BLE001 - logged; a slot must never be lost
             outcome = _not_run(run, error)
         self._done(run, outcome)
 
-    def _limited(self, run: Run) -> Outcome:
+    def _run(self, run: Run) -> Outcome:
+        if run.job.task.isolation == "process":
+            return self._children.run(run)
         return ThreadLimit(self._timers, run.job).run(lambda: execute.run(run.job, run.context()))
 
     async def _on_loop(self, run: Run) -> None:
+        run.attach(stop=_canceller())
         try:
-            outcome = await execute.run_async(run.job, run.context())
+            outcome = not_begun() if run.stopped else await execute.run_async(run.job, run.context())
         except Exception as error:  # noqa: BLE001
             outcome = _not_run(run, error)
+        finally:
+            run.detach()
         self._done(run, outcome)
 
 
@@ -126,6 +132,17 @@ class LoopThread:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=_run_loop, args=(self._loop,), name="warren-asyncio", daemon=True).start()
             return self._loop
+
+
+def _canceller() -> Callable[[], None]:
+    """Return what cancels the current asyncio task from any thread."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def cancel() -> None:
+        with suppress(RuntimeError):  # the loop is closed: the process ends
+            loop.call_soon_threadsafe(task.cancel if task is not None else lambda: None)
+
+    return cancel
 
 
 def _not_run(run: Run, error: Exception) -> Outcome:

@@ -22,6 +22,7 @@ from warren.events import ErrorInfo
 from warren_worker.frames import Frames
 from warren_worker.job import Job, Run
 from warren_worker.outcome import (
+    Cancelled,
     Crashed,
     Discarded,
     Failed,
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 """How long a child may take to import the tasks; not part of any job's time."""
 _OUTCOMES: Final[dict[str, Callable[..., Outcome]]] = {
-    kind.__name__: kind for kind in (Succeeded, Failed, RetryAsked, Discarded, Invalid, TimedOut, Crashed)
+    kind.__name__: kind for kind in (Succeeded, Cancelled, Failed, RetryAsked, Discarded, Invalid, TimedOut, Crashed)
 }
 
 
@@ -62,11 +63,11 @@ class Children:
         child = self._take()
         if child is None:
             return _crashed("no child process could be started: the worker is stopping")
-        run.on_cancel = child.cancel
+        run.attach(ask=child.cancel, stop=child.kill)
         try:
             outcome = child.run(run)
         finally:
-            run.on_cancel = None
+            run.detach()
         self._give_back(child, worn=_is_memory_error(outcome))
         return outcome
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import wait
 from random import Random
@@ -18,20 +16,26 @@ from warren.topology import queue_name
 from warren.transport import Delivery, Subscription, Transport
 from warren_worker import settle
 from warren_worker.batch import Batcher
+from warren_worker.cancel import judge
+from warren_worker.consuming import Consuming
 from warren_worker.control import Control
+from warren_worker.finished import Finished
 from warren_worker.health import Pulse
 from warren_worker.intake import is_expired, receive
 from warren_worker.job import Job, Run
 from warren_worker.meters import Meters
 from warren_worker.outbox import Outbox
-from warren_worker.outcome import Outcome, Succeeded
+from warren_worker.outcome import Cancelled, Outcome, Succeeded
 from warren_worker.pools import Pools
 from warren_worker.process import Children
 from warren_worker.progress import Throttle
-from warren_worker.settings import WorkerSettings, split
+from warren_worker.settings import WorkerSettings
 from warren_worker.settle import Moment, Settlement
 from warren_worker.settler import Settler
+from warren_worker.slots import Ask, Slots
+from warren_worker.steering import Steering
 from warren_worker.timers import Timers
+from warren_worker.tokens import Grant, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,8 @@ CONSUMER_MARGIN_SECONDS: Final = 120.0
 CANCEL_SECONDS: Final = 1.0
 """How long a job may take to notice that it is cancelled at the end of a drain."""
 FLUSH_SECONDS: Final = 5.0
-REMEMBERED: Final = 10_000
+TOKEN_WAIT_SECONDS: Final = 60.0
+"""How long a job may wait here for tokens before it goes to the end of its queue: well below the consumer timeout."""
 
 
 class Worker:
@@ -79,19 +84,29 @@ class Worker:
         self._batcher = Batcher(self._timers, self._outbox)
         self._settler = Settler(self._outbox, self._batcher)
         self._pools = Pools(self._timers, Children(modules), self._ended)
-        self._control = Control(transport, self._outbox, self._on_order, self._consume)
-        self._changed = threading.Condition()
-        self._pending: deque[Run] = deque()
-        self._running: set[Run] = set()
-        self._unacked: OrderedDict[str, int] = OrderedDict()
-        self._draining = False
-        self._subscriptions: list[Subscription] = []
+        self._control = Control(transport, self._outbox, self._on_order, self._on_synced)
+        self._finished = Finished(self._control.forget_id)
+        self._tokens = Tokens(transport, self._timers, self._rng, self._control.limits, self._fill)
+        self._slots = Slots(settings.concurrency, self._priority, self._tokens, meters.running)
         self.pulse = Pulse(transport, self._timers)
+        self._consuming = Consuming(self.queues, self._subscribe, self._control.paused, self.pulse.watch)
+        self._steering = Steering(
+            self._name,
+            self._control,
+            self._slots,
+            self._consuming,
+            self._timers,
+            self.pulse,
+            meters,
+            drop=self._drop_cancelled,
+            give_back=self._give_back,
+            fill=self._fill,
+        )
 
     @property
     def queues(self) -> list[str]:
         """The queues this worker works on."""
-        return split(self._settings.queues) or self._registry.queues()
+        return list(self._settings.priorities) or self._registry.queues()
 
     def start(self) -> None:
         """Begin to work, once the orders given so far are known."""
@@ -99,16 +114,23 @@ class Worker:
         self._meters.slots.set(self._settings.concurrency)
         self._control.start()
 
-    def _consume(self) -> None:
-        for queue in self.queues:
-            subscription = self._transport.consume(
-                queue_name(queue),
-                self._on_delivery,
-                prefetch=self._settings.held,
-                consumer_timeout_seconds=consumer_timeout_seconds(self._registry),
-            )
-            self._subscriptions.append(subscription)
-        self.pulse.watch(self._subscriptions)
+    def _on_order(self, order: Order) -> None:
+        self._steering.on_order(order)
+
+    def _on_synced(self) -> None:
+        self._consuming.open()
+
+    def _subscribe(self, queue: str) -> Subscription:
+        return self._transport.consume(
+            queue_name(queue),
+            self._on_delivery,
+            prefetch=self._settings.held,
+            consumer_timeout_seconds=consumer_timeout_seconds(self._registry),
+        )
+
+    def _priority(self, queue: str) -> int:
+        ordered = self._control.ordered_limits(queue)
+        return self._settings.priorities.get(queue, 0) if ordered is None else ordered.priority
 
     def drain(self, seconds: float) -> bool:
         """Take no more work, finish what runs, give back the rest, flush. Idempotent.
@@ -119,11 +141,13 @@ class Worker:
         Returns:
             Whether every job that ran came to its end.
         """
+        end = time.monotonic() + seconds
         self._stop_intake()
-        with self._changed:
-            finished = self._changed.wait_for(lambda: not self._running, seconds)
+        finished = self._slots.wait_idle(seconds)
         if not finished:
             self._give_up()
+        self._control.stop()
+        self._tokens.wait_returned(end - time.monotonic())
         self._pools.stop()
         if not self._settler.wait_settled(FLUSH_SECONDS) or not self._outbox.wait_empty(FLUSH_SECONDS):
             logger.warning(
@@ -134,32 +158,26 @@ class Worker:
         return finished
 
     def _stop_intake(self) -> None:
-        with self._changed:
-            self._draining = True
-            waiting = list(self._pending)
-            self._pending.clear()
+        self._steering.end()
         self.pulse.drain()
         self._meters.draining.set(1)
-        self._control.stop()
-        stopped = [subscription.stop() for subscription in self._subscriptions]
-        self._give_back(waiting)
+        stopped = self._consuming.end()
+        returned = self._steering.return_unwanted()
         wait(stopped, timeout=FLUSH_SECONDS)
+        running = len(self._slots.running)
         logger.info(
             "draining: %d jobs run on, %d were given back",
-            len(self._running),
-            len(waiting),
-            extra={"event": "drain_started", "running": len(self._running), "given_back": len(waiting)},
+            running,
+            len(returned),
+            extra={"event": "drain_started", "running": running, "given_back": len(returned)},
         )
 
     def _give_up(self) -> None:
         """Cancel what still runs, and give back what does not end at once."""
-        with self._changed:
-            overdue = list(self._running)
-        for run in overdue:
+        for run in self._slots.running:
             run.cancel()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._running, CANCEL_SECONDS)
-            overdue = [run for run in self._running if run.claim()]
+        self._slots.wait_idle(CANCEL_SECONDS)
+        overdue = [run for run in self._slots.running if run.claim()]
         # Children die before their jobs go back, so that no job runs twice at a time.
         self._pools.stop()
         self._give_back(overdue)
@@ -173,34 +191,35 @@ class Worker:
         for run in runs:
             self._settler.carry_out(run.delivery, settle.give_back(run.job, self._moment(run)))
 
-    def _on_order(self, order: Order) -> None:
-        """Act on an order, on the transport's thread."""
+    def _drop_cancelled(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            job = run.job
+            self._settle_at_once(run.delivery, settle.cancelled(job.envelope, job.attempt, self._moment(run)))
 
     def _on_delivery(self, delivery: Delivery) -> None:
         if delivery.redelivered:
             self._meters.redelivered(delivery.queue)
-        decided = receive(delivery, self._registry, self._moment())
-        if isinstance(decided, Settlement):
-            self._settle_at_once(delivery, decided)
-        elif self._is_done(delivery, decided):
+        decided = receive(delivery, self._registry, self._moment(), self._control.cancels)
+        if delivery.redelivered and self._has_ended(decided):
             delivery.ack()
+        elif isinstance(decided, Settlement):
+            self._settle_at_once(delivery, decided)
         else:
             self._admit(Run(job=decided, delivery=delivery))
 
-    def _admit(self, run: Run) -> None:
-        with self._changed:
-            draining = self._draining
-            if not draining:
-                self._pending.append(run)
-        if draining:
-            self._give_back([run])
-        else:
-            self._fill()
+    def _has_ended(self, decided: Job | Settlement) -> bool:
+        """Whether the work was done here, or the cancel told, and only the ack did not get through."""
+        if isinstance(decided, Job):
+            return self._finished.knows(decided.envelope.id, decided.envelope.round)
+        return any(
+            event.state is State.CANCELLED and self._finished.knows(event.job, event.round) for event in decided.events
+        )
 
-    def _is_done(self, delivery: Delivery, job: Job) -> bool:
-        """Whether this message's work was done here and only the ack did not get through."""
-        with self._changed:
-            return delivery.redelivered and self._unacked.pop(job.envelope.id, 0) >= job.envelope.attempt
+    def _admit(self, run: Run) -> None:
+        if self._slots.add(run, lambda: self._consuming.takes(run.queue)):
+            self._fill()
+        else:
+            self._give_back([run])
 
     def _settle_at_once(self, delivery: Delivery, settlement: Settlement) -> None:
         logger.info(
@@ -210,23 +229,38 @@ class Worker:
             extra={"event": "job_not_run", "outcome": settlement.outcome, "job": delivery.message.message_id},
         )
         self._meters.ended(delivery.queue, delivery.message.type or "", settlement.outcome)
+        self._remember(settlement, delivery)
         self._settler.carry_out(delivery, settlement)
 
     def _fill(self) -> None:
         """Start waiting jobs while there are free slots."""
-        while True:
-            with self._changed:
-                if not self._pending or len(self._running) >= self._settings.concurrency:
-                    return
-                run = self._pending.popleft()
-                self._running.add(run)
-                self._meters.running.set(len(self._running))
+        while (following := self._slots.next()) is not None:
+            if isinstance(following, Ask):
+                self._tokens.ask(following.queue, self._on_tokens)
+            else:
+                self._begin(following)
+
+    def _on_tokens(self, queue: str, grant: Grant | None) -> None:
+        """Start the job that tokens were asked for, or leave its slot to others."""
+        run = self._slots.redeem(queue, granted=grant is not None)
+        if run is not None:
+            run.grant = grant
             self._begin(run)
+        elif grant is not None:
+            self._tokens.ended(grant)
+        else:
+            self._return_overdue(queue)
+        self._fill()
+
+    def _return_overdue(self, queue: str) -> None:
+        before = time.monotonic() - TOKEN_WAIT_SECONDS
+        for run in self._slots.withdraw(lambda run: run.queue == queue and run.arrived < before):
+            self._settler.carry_out(run.delivery, settle.come_again(run.job, self._moment(run)))
 
     def _begin(self, run: Run) -> None:
-        if is_expired(run.job.envelope, self._now_ms()):
+        if (unrun := self._not_to_run(run)) is not None:
             run.claim()
-            self._settle_at_once(run.delivery, settle.expired(run.job.envelope, run.job.attempt, self._moment(run)))
+            self._settle_at_once(run.delivery, unrun)
             self._leave(run)
             return
         run.started_ms = self._now_ms()
@@ -234,6 +268,17 @@ class Worker:
         self._meters.started(run)
         self._tell_running(run)
         self._pools.start(run)
+        if run.grant is not None:
+            self._tokens.started(run.grant)
+
+    def _not_to_run(self, run: Run) -> Settlement | None:
+        """Return how a job is settled that has its slot and is not wanted any more, or None."""
+        job = run.job
+        if self._control.cancels(job.envelope):
+            return settle.cancelled(job.envelope, job.attempt, self._moment(run))
+        if is_expired(job.envelope, self._now_ms()):
+            return settle.expired(job.envelope, job.attempt, self._moment(run))
+        return None
 
     def _tell_running(self, run: Run) -> None:
         self._batcher.tell([settle.event(run.job, State.RUNNING, self._moment(run))])
@@ -243,32 +288,42 @@ class Worker:
             if run.throttle is not None:
                 run.throttle.close()
             if run.claim():
-                self._settle(run, outcome)
+                self._judge(run, outcome)
         finally:
             self._leave(run)
+
+    def _judge(self, run: Run, outcome: Outcome) -> None:
+        # An order that came a moment before the run was among the running ones counts as well.
+        ordered = run.stopped or self._control.cancels(run.job.envelope, running=True)
+        judged = judge(outcome, ordered=ordered, asked=run.cancelled, noticed=run.noticed)
+        if judged is None:
+            self._give_back([run])
+        else:
+            self._settle(run, judged)
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
         settlement = settle.settle(outcome, run.job, self._moment(run), self._rng)
         seconds = (self._now_ms() - run.started_ms) / 1000
         self._meters.ended(run.delivery.queue, run.job.task.name, settlement.outcome, seconds)
         _log_end(run.job, outcome, settlement)
-        if isinstance(outcome, Succeeded) and not run.delivery.alive:
-            self._remember(run.job)
+        if not settlement.again and not isinstance(outcome, Cancelled):
+            self._control.forget(run.job.envelope)
+        self._remember(settlement, run.delivery)
         self._settler.carry_out(
             run.delivery, settlement, otherwise=lambda: settle.unroutable(run.job, self._moment(run))
         )
 
-    def _remember(self, job: Job) -> None:
-        with self._changed:
-            self._unacked[job.envelope.id] = job.envelope.attempt
-            while len(self._unacked) > REMEMBERED:
-                self._unacked.popitem(last=False)
+    def _remember(self, settlement: Settlement, delivery: Delivery) -> None:
+        """Remember a job whose message may come once more and must not run again."""
+        for told in settlement.events:
+            if told.state is State.CANCELLED or (told.state is State.SUCCEEDED and not delivery.alive):
+                self._finished.add(told)
 
     def _leave(self, run: Run) -> None:
-        with self._changed:
-            self._running.discard(run)
-            self._meters.running.set(len(self._running))
-            self._changed.notify_all()
+        self._slots.leave(run)
+        if run.grant is not None:
+            self._tokens.ended(run.grant)
+        self._steering.on_left()
         self._fill()
 
     def _moment(self, run: Run | None = None) -> Moment:
@@ -306,6 +361,9 @@ def _log_end(job: Job, outcome: Outcome, settlement: Settlement) -> None:
     if isinstance(outcome, Succeeded):
         level = logging.DEBUG if outcome.note is None else logging.WARNING
         logger.log(level, "job succeeded%s", f"; {outcome.note}" if outcome.note else "", extra=fields)
+        return
+    if isinstance(outcome, Cancelled):
+        logger.info("job cancelled after %.300s", outcome.error.message, extra=fields)
         return
     then = "it is tried again" if settlement.again else "it is a dead letter"
     logger.warning(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import socket
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from warren.envelope import QUEUE_NAME
 from warren.settings import Settings
+
+MAX_PRIORITY: Final = 1000
 
 
 class WorkerSettings(Settings):
@@ -25,17 +27,25 @@ class WorkerSettings(Settings):
     """Jobs held at a time, running ones included, per queue. Default 0: concurrency and a quarter more, so that no slot
     waits for the broker and few jobs wait behind a long one."""
     queues: str = ""
-    """Queues to work on, separated by commas. Default: the queues of the known tasks."""
+    """Queues to work on, separated by commas. `name=10` gives one a priority, 0 to 1000: jobs of a higher one start
+    first; a limit set on the server wins. Default: the queues of the known tasks, all with priority 0."""
     name: str = ""
     """Name of this worker in events, dead letters and logs. Default: host name and process id."""
 
     @field_validator("queues")
     @classmethod
     def _queues_are_names(cls, value: str) -> str:
-        for name in split(value):
+        for name, priority in map(_read_queue, split(value)):
             if not QUEUE_NAME.fullmatch(name):
                 raise ValueError(f"queue {name!r:.100} must match {QUEUE_NAME.pattern}")
+            if not priority.isdecimal() or int(priority) > MAX_PRIORITY:
+                raise ValueError(f"priority {priority!r:.100} of queue {name} must be 0 to {MAX_PRIORITY}")
         return value
+
+    @property
+    def priorities(self) -> dict[str, int]:
+        """The queues named here, in order, each with its priority."""
+        return {name: int(priority) for name, priority in map(_read_queue, split(self.queues))}
 
     @property
     def held(self) -> int:
@@ -51,3 +61,9 @@ class WorkerSettings(Settings):
 def split(names: str) -> list[str]:
     """Return the parts of a comma-separated list, without blanks."""
     return [part for part in (piece.strip() for piece in names.split(",")) if part]
+
+
+def _read_queue(part: str) -> tuple[str, str]:
+    """Split `name=priority`."""
+    name, _, priority = part.partition("=")
+    return name.strip(), priority.strip() or "0"

@@ -18,6 +18,7 @@ from warren.transport import Publication, job_publication
 from warren_worker.dead import DeadOutcome, Death, dead_letter
 from warren_worker.job import Job
 from warren_worker.outcome import (
+    Cancelled,
     Crashed,
     Discarded,
     Failed,
@@ -97,6 +98,8 @@ def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
             job, State.SUCCEEDED, at, outcome="succeeded", result=outcome.result, progress_message=outcome.note
         )
         return Settlement(outcome="succeeded", events=(told,))
+    if isinstance(outcome, Cancelled):
+        return Settlement(outcome="cancelled", events=(event(job, State.CANCELLED, at, outcome="cancelled"),))
     word = _WORDS[type(outcome)]
     step = _next(outcome, job, rng)
     envelope = job.envelope if at.state is None else job.envelope.evolve(state=at.state)
@@ -123,6 +126,14 @@ def give_back(job: Job, at: Moment) -> Settlement:
     """
     if at.state is None and job.attempt < job.max_attempts:
         return Settlement(outcome="given-back", final="nack")
+    return come_again(job, at)
+
+
+def come_again(job: Job, at: Moment) -> Settlement:
+    """Put a job at the end of its queue that has waited here too long to be started.
+
+    Not with a `nack`: brokers before 4.3 count that, and this may go on for hours.
+    """
     envelope = job.envelope.evolve(attempt=job.attempt, state=at.state or job.envelope.state)
     return Settlement(outcome="given-back", publications=(job_publication(envelope),), again=True)
 
@@ -142,6 +153,12 @@ def expired(envelope: Envelope, attempt: int, at: Moment) -> Settlement:
     """Settle a job that is no longer worth starting."""
     told = _event(envelope, State.EXPIRED, attempt, at, outcome="expired")
     return Settlement(outcome="expired", events=(told,))
+
+
+def cancelled(envelope: Envelope, attempt: int, at: Moment) -> Settlement:
+    """Settle a job that was cancelled before its code began."""
+    told = _event(envelope, State.CANCELLED, attempt, at, outcome="cancelled")
+    return Settlement(outcome="cancelled", events=(told,))
 
 
 def park(envelope: Envelope, attempt: int, why: WarrenError, at: Moment) -> Settlement:

@@ -27,7 +27,7 @@ class AmqpDelivery:
 
     __slots__ = ("_session", "_tag", "message", "queue", "redelivered")
 
-    def __init__(self, session: _Session, tag: int, queue: str, redelivered: bool, message: Message) -> None:
+    def __init__(self, session: Session, tag: int, queue: str, redelivered: bool, message: Message) -> None:
         self._session = session
         self._tag = tag
         self.queue = queue
@@ -55,8 +55,8 @@ class AmqpDelivery:
         self._session.give_back(self._tag, failed=True)
 
 
-class _Session:
-    """One channel's worth of a subscription. When the channel dies, so does the session and all its deliveries."""
+class Session:
+    """One channel and what was delivered on it. When the channel dies, so does the session and all its deliveries."""
 
     def __init__(self, loop: Loop, channel: Any, prefetch: int, on_idle: Callable[[], None]) -> None:
         self.channel = channel
@@ -145,7 +145,7 @@ class AmqpSubscription:
         self._rng = random.Random()
         self._failures = 0
         self._connection: Any = None
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._consumer_tag: str | None = None
         self._active = False
         self._stopping = False
@@ -209,7 +209,7 @@ class AmqpSubscription:
         if self._stopping:
             channel.close()
             return
-        self._session = _Session(self._loop, channel, self._prefetch, self._on_idle)
+        self._session = Session(self._loop, channel, self._prefetch, self._on_idle)
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_cancel_callback(self._on_cancel_by_broker)
         channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _frame: self._consume(channel))

@@ -124,7 +124,7 @@ class Utility:
         self._channel = None
         operation, self._current = self._current, None
         if operation is not None:
-            _fail(operation, _translate(reason))
+            _fail(operation, translate(reason))
         if self._connection is not None and self._connection.is_open:
             self._next()
 
@@ -159,7 +159,8 @@ def _look(thing: Exchange | Queue) -> Step:
     return step
 
 
-def _translate(reason: Exception) -> TransportError:
+def translate(reason: Exception) -> TransportError:
+    """Say as an error of ours why the broker closed a channel."""
     code = getattr(reason, "reply_code", None)
     # 403 no right, 404 not there, 405 locked, 406 there but otherwise; all else is the connection's end.
     if code in (403, 404, 405, 406):

@@ -12,12 +12,13 @@ from typing import Any, Final
 from warren.amqp.connection import Link
 from warren.amqp.consumer import AmqpSubscription
 from warren.amqp.declare import Utility
+from warren.amqp.getting import Getters
 from warren.amqp.loop import Loop
 from warren.amqp.publisher import Publisher
 from warren.errors import TransportError, Unavailable
 from warren.settings import BrokerSettings
 from warren.topology import Exchange, Queue, Topology
-from warren.transport import OnDelivery, Publication, QueueDepth, TransportStatus
+from warren.transport import Delivery, OnDelivery, Publication, QueueDepth, TransportStatus
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,9 @@ class AmqpTransport:
     ) -> AmqpSubscription:
         return self._running().consumers.add(queue, on_delivery, prefetch, consumer_timeout_seconds)
 
+    def get(self, queue: str) -> Future[Delivery | None]:
+        return self._running().getters.get(queue)
+
     def declare(self, topology: Topology) -> Future[None]:
         return self._running().utility.declare(topology)
 
@@ -104,13 +108,14 @@ class AmqpTransport:
 
 
 class _Consumers:
-    """All subscriptions, and the utility channel beside them; `Tenant` of the consuming connection."""
+    """All subscriptions, and the other channels beside them; `Tenant` of the consuming connection."""
 
-    def __init__(self, loop: Loop, settings: BrokerSettings, utility: Utility) -> None:
+    def __init__(self, loop: Loop, settings: BrokerSettings, utility: Utility, getters: Getters) -> None:
         self.opened = threading.Event()
         self._loop = loop
         self._settings = settings
         self._utility = utility
+        self._getters = getters
         self._connection: Any = None
         self._subscriptions: list[AmqpSubscription] = []
 
@@ -127,6 +132,7 @@ class _Consumers:
     def connected(self, connection: Any) -> None:
         self._connection = connection
         self._utility.connected(connection)
+        self._getters.connected(connection)
         for subscription in self._subscriptions:
             subscription.connected(connection)
         self.opened.set()
@@ -135,11 +141,13 @@ class _Consumers:
         self.opened.clear()
         self._connection = None
         self._utility.disconnected()
+        self._getters.disconnected()
         for subscription in self._subscriptions:
             subscription.disconnected()
 
     def close(self) -> None:
         """Settle and end every subscription."""
+        self._getters.close()
         for subscription in self._subscriptions:
             subscription.close()
 
@@ -157,7 +165,8 @@ class _Engine:
         self.loop = Loop(self._on_crash)
         self.publisher = Publisher(self.loop, settings.window)
         self.utility = Utility(self.loop)
-        self.consumers = _Consumers(self.loop, settings, self.utility)
+        self.getters = Getters(self.loop)
+        self.consumers = _Consumers(self.loop, settings, self.utility, self.getters)
         self._links = (
             Link(settings, self.loop, "publishing", self.publisher),
             Link(settings, self.loop, "consuming", self.consumers),
@@ -207,6 +216,7 @@ class _Engine:
     def _finish(self) -> None:
         self.publisher.fail_rest()
         self.utility.fail_rest()
+        self.getters.disconnected()
         self.loop.finish()
 
     def _on_crash(self) -> None:

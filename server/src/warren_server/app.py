@@ -9,7 +9,7 @@ from typing import Final
 from flask import Flask, Response, g, request
 
 from warren import metrics
-from warren_server.api import dead_letters, health, jobs, problems, queues, tokens, tutorial
+from warren_server.api import dead_letters, health, jobs, problems, queue_control, queues, tokens, tutorial
 from warren_server.api.problems import Refusal
 from warren_server.api.requests import MAX_REQUEST_BYTES
 from warren_server.api.routes import ROUTES
@@ -39,7 +39,8 @@ def create_app(parts: Parts) -> Flask:
     _measure(app)
     waiters = jobs.Waiters(parts.config.server.threads // 2)
     app.register_blueprint(jobs.routes(parts.submitter, parts.jobs, waiters))
-    app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs))
+    app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs, parts.queue_settings))
+    app.register_blueprint(queue_control.routes(parts.queues, parts.queue_settings, parts.queue_control, parts.room))
     app.register_blueprint(dead_letters.routes(parts.letters))
     app.register_blueprint(tokens.routes(parts.tokens))
     app.register_blueprint(health.routes(parts.checks))

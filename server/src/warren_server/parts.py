@@ -15,22 +15,33 @@ from warren.task import load_tasks
 from warren.transport import Transport
 from warren_server.announcer import Announcer
 from warren_server.auth import Gate
+from warren_server.backlog import Backlog
 from warren_server.errors import StoreError
 from warren_server.projection import Projection
+from warren_server.queue_control import QueueControl
 from warren_server.queues import Queues, QueueState, ReadDepths
+from warren_server.repeating import Repeating
+from warren_server.room import Room
 from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
 from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
 from warren_server.store.jobs import JobStore
+from warren_server.store.queue_settings import QueueSettingsStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
 from warren_server.tasks import KnownTasks, from_registry
+from warren_server.token_audit import TokenAudit
 
 logger = logging.getLogger(__name__)
 
 _PREPARE_PAUSE_SECONDS = 1.0
+_LIMITS_SECONDS = 1.0
+"""So long after a change other processes may still go by a queue's old length limit."""
+_SETTLE_SECONDS = 5.0
+_AUDIT_SECONDS = 10.0
+_BACKLOG_SECONDS = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +94,14 @@ class Parts:
         config: The server's configuration.
         transport: The connection to the broker.
         prepare: Gives the broker its queues, or checks them; called once there is a connection.
+        provide_tokens: Gives the broker the token queues of a job queue, or checks them.
         read_depths: Reads queue depths from the management API, if there is one.
     """
 
     config: ServerConfig
     transport: Transport
     prepare: Callable[[], None]
+    provide_tokens: Callable[[str], None]
     read_depths: ReadDepths | None = None
     draining: threading.Event = field(default_factory=threading.Event)
 
@@ -102,16 +115,29 @@ class Parts:
         self.projection = Projection(self.transport, self.jobs, self.letters)
         self.announcer = Announcer(self.transport, AnnouncementStore(self.database), config.server.confirm_seconds)
         self.queues = Queues(self.transport, config.tasks.queues(), self.read_depths)
+        self.queue_settings = QueueSettingsStore(self.database)
+        self.room = Room(self.transport, self.queue_settings)
+        self.queue_control = QueueControl(
+            self.queue_settings, self.announcer, self.transport, self.provide_tokens, config.server.confirm_seconds
+        )
         # Beyond loopback `auto` never opens by itself: that there was a token at start was checked there.
         closed = config.auth.auth == "auto" and not config.server.loopback
         self.gate = Gate(self.tokens, "tokens" if closed else config.auth.auth)
         self.submitter = Submitter(
             tasks=config.tasks,
             queues=self.queues,
+            room=self.room,
             transport=self.transport,
             writer=self.writer,
             publish_wait_seconds=config.server.publish_wait_seconds,
             confirm_seconds=config.server.confirm_seconds,
+        )
+        audit = TokenAudit(self.queue_settings, self.queues.all_states, self.queue_control)
+        self._limits = Repeating("limits", _LIMITS_SECONDS, self.room.refresh)
+        self._rounds = (
+            Repeating("settling", _SETTLE_SECONDS, self.queue_control.settle),
+            Repeating("token-audit", _AUDIT_SECONDS, audit.look),
+            Repeating("backlog", _BACKLOG_SECONDS, Backlog(self.transport).look),
         )
         self._prepared = threading.Event()
         self._stopping = threading.Event()
@@ -126,6 +152,9 @@ class Parts:
         self._closing.add("writer", self.writer.stop)
         self._closing.add("projection", self.projection.stop)
         self._closing.add("announcer", self.announcer.stop)
+        for each in (self._limits, *self._rounds):
+            self._closing.add("rounds", each.stop)
+        self._limits.start()
         preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
         preparing.start()
         self._closing.add("preparation", lambda: preparing.join(5))
@@ -170,6 +199,8 @@ class Parts:
             self._prepared.set()
             self.projection.start()
             self.announcer.start()
+            for each in self._rounds:
+                each.start()
             return
 
 
@@ -177,7 +208,8 @@ def assemble(config: ServerConfig) -> Parts:
     """Build the parts of a process on RabbitMQ."""
     from warren.amqp import connect
     from warren.amqp.management import Management
-    from warren.amqp.topology import prepare
+    from warren.amqp.topology import prepare, provide
+    from warren.tokens import token_topology
 
     transport = connect(config.broker)
     management = Management(config.broker)
@@ -186,6 +218,8 @@ def assemble(config: ServerConfig) -> Parts:
         found = management.queue_depths()
         return {
             name: QueueState(ready=depth.ready, unacked=depth.unacked, consumers=depth.consumers)
+            if depth.counted
+            else QueueState()
             for name, depth in found.items()
         }
 
@@ -193,6 +227,7 @@ def assemble(config: ServerConfig) -> Parts:
         config=config,
         transport=transport,
         prepare=lambda: prepare(transport, config.broker, config.tasks.queues()),
+        provide_tokens=lambda queue: provide(transport, config.broker, token_topology(queue)),
         read_depths=read_depths,
     )
 

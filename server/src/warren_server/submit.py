@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from warren import delay, metrics
@@ -22,6 +23,7 @@ from warren.transport import Transport, job_publication
 from warren_server.api.problems import Refusal
 from warren_server.api.requests import JobRequest
 from warren_server.queues import Queues
+from warren_server.room import Room
 from warren_server.store.writer import Writer
 from warren_server.tasks import KnownTask, KnownTasks
 
@@ -82,6 +84,7 @@ class Submitter:
     Args:
         tasks: The tasks jobs may be for.
         queues: The queues they may go to.
+        room: Refuses jobs for queues at their limit.
         transport: Where they are published.
         writer: Where they are recorded.
         publish_wait_seconds: How long to wait for a connection or room in the window.
@@ -93,6 +96,7 @@ class Submitter:
         *,
         tasks: KnownTasks,
         queues: Queues,
+        room: Room,
         transport: Transport,
         writer: Writer,
         publish_wait_seconds: float,
@@ -100,6 +104,7 @@ class Submitter:
     ) -> None:
         self._tasks = tasks
         self._queues = queues
+        self._room = room
         self._transport = transport
         self._writer = writer
         self._publish_wait_seconds = publish_wait_seconds
@@ -181,9 +186,11 @@ class Submitter:
                 confirms.append(order)
                 continue
             publication = job_publication(order.envelope, order.delay_seconds)
+            wait_seconds = max(deadline - time.monotonic(), 0)
+            send = partial(self._transport.publish, publication, wait_seconds=wait_seconds)
             try:
-                wait_seconds = max(deadline - time.monotonic(), 0)
-                confirms.append(self._transport.publish(publication, wait_seconds=wait_seconds))
+                # A delayed job counts when it is due: until then it is on the ladder, not in its queue.
+                confirms.append(send() if order.delay_seconds else self._room.admit(order.envelope.queue, send))
             except TransportError as error:
                 confirms.append(error)
         return confirms

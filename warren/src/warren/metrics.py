@@ -124,6 +124,18 @@ VOCABULARY: Final = (
         component="server",
     ),
     Metric(
+        name="warren_unroutable_jobs",
+        kind="gauge",
+        help="Jobs that came due for a queue that does not exist; alert when over 0.",
+        component="server",
+    ),
+    Metric(
+        name="warren_delayed_jobs",
+        kind="gauge",
+        help="Jobs on the delay ladder: scheduled, or waiting for their next attempt.",
+        component="server",
+    ),
+    Metric(
         name="warren_attempts_total",
         kind="counter",
         help="Attempts ended, by outcome.",

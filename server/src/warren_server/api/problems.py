@@ -52,6 +52,12 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "method-not-allowed": ProblemKind(status=405, title="The route does not take this method."),
         "request-timeout": ProblemKind(status=408, title="The request did not arrive in time."),
         "not-dead": ProblemKind(status=409, title="Only a dead job can be retried."),
+        "no-token-queues": ProblemKind(
+            status=409, title="The broker has no token queues for this queue, and this server may not make them."
+        ),
+        "queue-busy": ProblemKind(
+            status=409, title="Another change of the queue is under way; nothing was changed.", retry_after_seconds=1
+        ),
         "too-large": ProblemKind(status=413, title="The body is larger than the route takes."),
         "unsupported-media-type": ProblemKind(
             status=415, title="The body must be application/json in UTF-8, not compressed."
@@ -79,6 +85,11 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         ),
         "store-unavailable": ProblemKind(
             status=503, title="The store cannot be reached; jobs are still accepted.", retry_after_seconds=2
+        ),
+        "change-unfinished": ProblemKind(
+            status=503,
+            title="The change is recorded, but workers may not know it yet; the servers go on trying.",
+            retry_after_seconds=2,
         ),
         "not-ready": ProblemKind(status=503, title="The server is not ready.", retry_after_seconds=2),
     }

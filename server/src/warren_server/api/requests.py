@@ -22,6 +22,8 @@ MAX_BATCH_BYTES: Final = 8 * MAX_BODY_BYTES
 MAX_BATCH_JOBS: Final = 1000
 MAX_BATCH_ITEMS: Final = 200_000
 MAX_PROBLEMS: Final = 20
+MAX_TOKENS: Final = 10_000
+"""Each is a message in the broker; a server makes so many within seconds."""
 _MONTH_SECONDS: Final = 30 * 86400
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -106,6 +108,32 @@ class TokenRequest(BaseModel):
     """What it is for."""
     expires_in: Annotated[float, Field(gt=0, le=10 * 366 * 86400)] | None = None
     """Seconds until it ends; never unless given."""
+
+
+class RateRequest(BaseModel):
+    """Jobs that may start within any window of some seconds."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    count: Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+    """Jobs."""
+    seconds: Annotated[int, Field(ge=1, le=86400)]
+    """Length of the window."""
+
+
+class LimitsRequest(BaseModel):
+    """All limits of a queue; what is left out or null has no limit."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    priority: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Of several queues at one worker, those of higher priority go first; null is 0."""
+    max_length: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Submits are refused while so many jobs are ready."""
+    concurrency: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    """Jobs that may run at once on all workers together."""
+    rate: RateRequest | None = None
+    """Jobs that may start within a window, on all workers together."""
 
 
 class JobsQuery(BaseModel):

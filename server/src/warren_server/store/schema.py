@@ -186,6 +186,11 @@ queue_settings: Final = Table(
     Column("rate_seconds", BigInteger),
     # Changes with each new set of tokens; tokens of an older one are thrown away.
     Column("generation", BigInteger, nullable=False),
+    # What workers were told last; differs while a change is on its way to them.
+    Column("told_paused", Boolean, nullable=False),
+    Column("told_generation", BigInteger, nullable=False),
+    # Until when the server that carries out a change has it to itself.
+    Column("lease_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
 )
 

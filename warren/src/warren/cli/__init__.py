@@ -16,6 +16,7 @@ from warren.cli.run import server, worker
 from warren.cli.submit import submit
 from warren.cli.tasks import tasks
 from warren.cli.token import token
+from warren.cli.topology import topology
 from warren.cli.up import up
 from warren.errors import WarrenError
 
@@ -41,6 +42,6 @@ def main() -> None:
 
 
 for command in (
-    server, worker, up, submit, status, watch, jobs, queues, tasks, dead, token, doctor, completion, version,
+    server, worker, up, submit, status, watch, jobs, queues, tasks, dead, token, topology, doctor, completion, version,
 ):  # fmt: skip
     main.add_command(command)

@@ -15,8 +15,11 @@ from warren.client.views import (
     JobError,
     JobPage,
     JobView,
+    PurgeView,
+    QueueLimits,
     QueueView,
     TaskView,
+    TokensView,
     TokenView,
 )
 from warren.request import JobRequest
@@ -32,8 +35,11 @@ __all__ = [
     "JobRequest",
     "JobView",
     "Patience",
+    "PurgeView",
+    "QueueLimits",
     "QueueView",
     "SubmitOptions",
     "TaskView",
     "TokenView",
+    "TokensView",
 ]

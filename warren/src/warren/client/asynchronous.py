@@ -15,7 +15,17 @@ import httpx
 from warren.client import connection, patience, wire
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
-from warren.client.views import DeadLetterView, Health, JobPage, JobView, QueueView, TaskView, TokenView
+from warren.client.views import (
+    DeadLetterView,
+    Health,
+    JobPage,
+    JobView,
+    PurgeView,
+    QueueLimits,
+    QueueView,
+    TaskView,
+    TokenView,
+)
 from warren.client.wire import Answer, Request
 from warren.errors import RequestFailed
 from warren.request import JobRequest
@@ -144,6 +154,26 @@ class AsyncClient:
     async def queue(self, name: str) -> QueueView:
         """Ask for one queue."""
         return wire.read_queue(await self._send(wire.queue(name)))
+
+    async def pause_queue(self, name: str) -> QueueView:
+        """Let no more jobs of a queue start, on any worker; submits go on."""
+        return wire.read_queue(await self._send(wire.pause_queue(name)))
+
+    async def resume_queue(self, name: str) -> QueueView:
+        """Let jobs of a queue start again."""
+        return wire.read_queue(await self._send(wire.resume_queue(name)))
+
+    async def purge_queue(self, name: str) -> PurgeView:
+        """Have all jobs of a queue that wait now end cancelled; workers carry it out as they meet them."""
+        return wire.read_purge(await self._send(wire.purge_queue(name)))
+
+    async def queue_limits(self, name: str) -> QueueLimits:
+        """Ask for a queue's limits."""
+        return wire.read_limits(await self._send(wire.queue_limits(name)))
+
+    async def limit_queue(self, name: str, limits: QueueLimits) -> QueueLimits:
+        """Set all limits of a queue at once."""
+        return wire.read_limits(await self._send(wire.limit_queue(name, limits)))
 
     async def tasks(self) -> list[TaskView]:
         """Ask for the tasks the server takes jobs for, with the schemas of their arguments."""

@@ -11,7 +11,17 @@ from urllib.parse import quote
 from warren import __version__
 from warren.client import views
 from warren.client.request import document
-from warren.client.views import DeadLetterView, Health, JobPage, JobView, QueueView, TaskView, TokenView
+from warren.client.views import (
+    DeadLetterView,
+    Health,
+    JobPage,
+    JobView,
+    PurgeView,
+    QueueLimits,
+    QueueView,
+    TaskView,
+    TokenView,
+)
 from warren.errors import Problem, RequestFailed
 from warren.request import JobRequest
 
@@ -102,6 +112,40 @@ def queue(name: str) -> Request:
     return Request(method="GET", path=f"/v1/queues/{_word(name)}")
 
 
+def pause_queue(name: str) -> Request:
+    """Build the request that pauses a queue."""
+    return Request(method="POST", path=f"/v1/queues/{_word(name)}/pause")
+
+
+def resume_queue(name: str) -> Request:
+    """Build the request that resumes a queue."""
+    return Request(method="POST", path=f"/v1/queues/{_word(name)}/resume")
+
+
+def purge_queue(name: str) -> Request:
+    """Build the request that purges a queue."""
+    return Request(method="POST", path=f"/v1/queues/{_word(name)}/purge")
+
+
+def queue_limits(name: str) -> Request:
+    """Build the request for a queue's limits."""
+    return Request(method="GET", path=f"/v1/queues/{_word(name)}/limits")
+
+
+def limit_queue(name: str, limits: QueueLimits) -> Request:
+    """Build the request that sets all limits of a queue."""
+    rate = None
+    if limits.rate_count is not None or limits.rate_seconds is not None:
+        rate = {"count": limits.rate_count, "seconds": limits.rate_seconds}
+    body = {
+        "priority": limits.priority,
+        "max_length": limits.max_length,
+        "concurrency": limits.concurrency,
+        "rate": rate,
+    }
+    return Request(method="PUT", path=f"/v1/queues/{_word(name)}/limits", body=body)
+
+
 def dead_letters(limit: int | None = None, cursor: str | None = None) -> Request:
     """Build the request for the dead letters."""
     return Request(method="GET", path="/v1/dead-letters", params=_given({"limit": limit, "cursor": cursor}))
@@ -168,6 +212,16 @@ def read_queue(answer: Answer) -> QueueView:
 def read_queues(answer: Answer) -> list[QueueView]:
     """Read an answer that lists queues."""
     return _understood(answer, lambda found: [views.read_queue(item) for item in found["queues"]])
+
+
+def read_limits(answer: Answer) -> QueueLimits:
+    """Read an answer that is a queue's limits."""
+    return _understood(answer, views.read_limits)
+
+
+def read_purge(answer: Answer) -> PurgeView:
+    """Read an answer that is a purge."""
+    return _understood(answer, views.read_purge)
 
 
 def read_tasks(answer: Answer) -> list[TaskView]:

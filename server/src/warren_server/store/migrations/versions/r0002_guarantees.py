@@ -114,6 +114,9 @@ def _make_queue_settings() -> None:
         sa.Column("rate_count", sa.BigInteger),
         sa.Column("rate_seconds", sa.BigInteger),
         sa.Column("generation", sa.BigInteger, nullable=False),
+        sa.Column("told_paused", sa.Boolean, nullable=False),
+        sa.Column("told_generation", sa.BigInteger, nullable=False),
+        sa.Column("lease_ms", sa.BigInteger, nullable=False),
         sa.Column("updated_ms", sa.BigInteger, nullable=False),
     )
 

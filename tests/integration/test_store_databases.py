@@ -139,9 +139,10 @@ def test_dead_letters_are_kept_once_and_listed_latest_first(database: Database) 
     store.add([later, rows[0], later])
     store.add([rows[0]])
 
-    assert store.list(DeadLetterFilter(), 10) == [later, rows[2], rows[1]]
-    assert store.list(DeadLetterFilter(before=(2, rows[2]["id"])), 10) == [rows[1]]
-    assert store.get(rows[1]["id"]) == rows[1]
+    found = store.list(DeadLetterFilter(), 10)
+    assert [{name: row[name] for name in later} for row in found] == [later, rows[2], rows[1]]
+    assert store.list(DeadLetterFilter(), 10, before=(2, rows[2]["id"])) == [found[2]]
+    assert store.get(rows[1]["id"]) == found[2]
 
 
 def test_tokens_are_found_by_hash_until_revoked(database: Database) -> None:

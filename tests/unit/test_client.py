@@ -335,7 +335,7 @@ def test_lists_are_read_and_filters_sent() -> None:
     assert dict(requests[0].url.params) == {"state": "dead", "task": "add", "limit": "5"}
     assert (queues[0].ready, queues[0].unacked, queues[0].consumers, queue.ready) == (3, 1, 2, 3)
     assert tasks[0].schema == {"type": "object"}
-    assert dead[0].reason == "failed 3 of 3 attempts"
+    assert dead.dead_letters[0].reason == "failed 3 of 3 attempts"
     assert tokens[0].scopes == ("read",)
 
 

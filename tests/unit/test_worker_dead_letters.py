@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.envelope import Envelope, Message, encode, new_job_id
-from warren.events import ErrorInfo
+from warren.events import ErrorInfo, State
+from warren.retry import Retry
+from warren.task import Registry, task
 from warren_worker.dead import MAX_HEADER_BYTES, Death, dead_letter, size
+from worker_harness import running
 
 ERROR = ErrorInfo(type="ValueError", message="no", traceback="line\n" * 1000)
 
@@ -87,3 +90,27 @@ def test_whatever_headers_came_what_goes_out_can_be_sent(headers: dict[str, Any]
             value.encode()
         if isinstance(value, int):
             assert -(2**63) <= value < 2**63
+
+
+def test_the_image_is_told_when_it_is_known() -> None:
+    message = Message(body=b"{}")
+
+    assert "warren-image" not in dead_letter(message, _death()).message.headers
+    assert dead_letter(message, _death(image="shop:1.2")).message.headers["warren-image"] == "shop:1.2"
+
+
+def test_a_worker_tells_its_image_and_the_round_of_the_job() -> None:
+    registry = Registry()
+
+    @task(registry=registry, retry=Retry(max_attempts=1))
+    def fail() -> None:
+        raise ValueError("no")
+
+    with running(registry, image="shop:1.2") as bench:
+        job = bench.submit("fail", round=3)
+        letter = bench.dead()
+        started = bench.event(job, State.RUNNING)
+
+    assert letter.headers["warren-image"] == "shop:1.2"
+    assert letter.headers["warren-round"] == 3
+    assert started.round == 3

@@ -9,7 +9,19 @@ from typing import Final
 from flask import Flask, Response, g, request
 
 from warren import metrics
-from warren_server.api import dead_letters, health, jobs, problems, queue_control, queues, tokens, tutorial
+from warren_server.api import (
+    cancel,
+    dead_letters,
+    health,
+    jobs,
+    problems,
+    queue_control,
+    queues,
+    redrives,
+    retries,
+    tokens,
+    tutorial,
+)
 from warren_server.api.problems import Refusal
 from warren_server.api.requests import MAX_REQUEST_BYTES
 from warren_server.api.routes import ROUTES
@@ -41,7 +53,10 @@ def create_app(parts: Parts) -> Flask:
     app.register_blueprint(jobs.routes(parts.submitter, parts.jobs, waiters))
     app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs, parts.queue_settings))
     app.register_blueprint(queue_control.routes(parts.queues, parts.queue_settings, parts.queue_control, parts.room))
+    app.register_blueprint(cancel.routes(parts.canceller, parts.jobs))
     app.register_blueprint(dead_letters.routes(parts.letters))
+    app.register_blueprint(retries.routes(parts.retrier, parts.jobs))
+    app.register_blueprint(redrives.routes(parts.redriver, parts.redrives, parts.letters))
     app.register_blueprint(tokens.routes(parts.tokens))
     app.register_blueprint(health.routes(parts.checks))
     if parts.config.offer.tutorial:

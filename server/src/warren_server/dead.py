@@ -16,6 +16,8 @@ from warren.errors import EnvelopeError
 from warren.events import ErrorInfo, Event, State
 from warren_server.store.fold import Row
 
+UNDECODABLE: Final = "undecodable"
+"""Outcome of what is no job."""
 _MAX_TEXT: Final = 32 * 1024
 _MAX_INTEGER: Final = 2**53
 
@@ -33,6 +35,8 @@ def dead_row(message: Message) -> Row:
         "attempt": _integer(message, "warren-dead-attempt") or (0 if job is None else job.attempt),
         "at_ms": _at_ms(message, job),
         "worker": _text(message, "warren-worker"),
+        "outcome": _outcome(message, job),
+        "image": _text(message, "warren-image"),
         **_columns(error),
         "body": message.body,
         "message": _metadata(message),
@@ -57,9 +61,10 @@ def dead_event(message: Message) -> Event | None:
         worker=_text(message, "warren-worker") or "",
         started_ms=_integer(message, "warren-started-ms"),
         max_attempts=job.max_attempts,
-        outcome=_text(message, "warren-dead-outcome") or ("crashed" if by_broker else "failed"),
+        outcome=_outcome(message, job),
         error=_error(message) or (ErrorInfo(type="DeadLettered", message=reason) if by_broker else None),
         tenant=job.tenant,
+        round=job.round,
     )
 
 
@@ -74,10 +79,22 @@ def rejected_row(message: Message, queue: str, reason: str) -> Row:
         "attempt": 0,
         "at_ms": time.time_ns() // 1_000_000,
         "worker": None,
+        "outcome": UNDECODABLE,
+        "image": None,
         **_columns(None),
         "body": message.body,
         "message": _metadata(message),
     }
+
+
+def _outcome(message: Message, job: Envelope | None) -> str:
+    """Say in a word how it ended; what the broker gave up was handed out until its workers died of it."""
+    told = _text(message, "warren-dead-outcome")
+    if told is not None:
+        return told[:100]
+    if job is None:
+        return UNDECODABLE
+    return "crashed" if _text(message, "warren-dead-reason") is None else "failed"
 
 
 def _job(message: Message) -> Envelope | None:

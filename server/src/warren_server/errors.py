@@ -15,3 +15,7 @@ class StoreDown(StoreError):
 
 class StoreRefused(StoreError):
     """The store cannot hold this value, now or ever."""
+
+
+class NotRedrivable(WarrenError):
+    """The dead letter cannot go back to a queue: it is no job."""

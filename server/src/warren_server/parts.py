@@ -16,18 +16,24 @@ from warren.transport import Transport
 from warren_server.announcer import Announcer
 from warren_server.auth import Gate
 from warren_server.backlog import Backlog
+from warren_server.cancel import Canceller
 from warren_server.errors import StoreError
 from warren_server.projection import Projection
 from warren_server.queue_control import QueueControl
 from warren_server.queues import Queues, QueueState, ReadDepths
+from warren_server.redriver import Redriver
 from warren_server.repeating import Repeating
+from warren_server.retry import Retrier
 from warren_server.room import Room
+from warren_server.sending import Sender
 from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
 from warren_server.store.announcements import AnnouncementStore
+from warren_server.store.cancels import CancelStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
 from warren_server.store.jobs import JobStore
 from warren_server.store.queue_settings import QueueSettingsStore
+from warren_server.store.redrives import RedriveStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
@@ -114,12 +120,17 @@ class Parts:
         self.writer = Writer(self.jobs, config.store.wait_seconds)
         self.projection = Projection(self.transport, self.jobs, self.letters)
         self.announcer = Announcer(self.transport, AnnouncementStore(self.database), config.server.confirm_seconds)
+        self.canceller = Canceller(self.announcer, self.jobs, CancelStore(self.database))
         self.queues = Queues(self.transport, config.tasks.queues(), self.read_depths)
         self.queue_settings = QueueSettingsStore(self.database)
         self.room = Room(self.transport, self.queue_settings)
         self.queue_control = QueueControl(
             self.queue_settings, self.announcer, self.transport, self.provide_tokens, config.server.confirm_seconds
         )
+        self.redrives = RedriveStore(self.database)
+        sender = Sender(self.transport, config.server.publish_wait_seconds, config.server.confirm_seconds)
+        self.redriver = Redriver(sender, self.letters, self.redrives, self.jobs)
+        self.retrier = Retrier(sender, self.letters, self.redrives, self.jobs, config.tasks, self.queues)
         # Beyond loopback `auto` never opens by itself: that there was a token at start was checked there.
         closed = config.auth.auth == "auto" and not config.server.loopback
         self.gate = Gate(self.tokens, "tokens" if closed else config.auth.auth)
@@ -155,6 +166,7 @@ class Parts:
         for each in (self._limits, *self._rounds):
             self._closing.add("rounds", each.stop)
         self._limits.start()
+        self._closing.add("redriver", self.redriver.stop)
         preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
         preparing.start()
         self._closing.add("preparation", lambda: preparing.join(5))
@@ -201,6 +213,7 @@ class Parts:
             self.announcer.start()
             for each in self._rounds:
                 each.start()
+            self.redriver.start()
             return
 
 

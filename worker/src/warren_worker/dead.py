@@ -32,6 +32,7 @@ class Death:
         dead_ms: When.
         attempt: The last attempt.
         started_ms: When that attempt's code began, if it did.
+        image: The image that ran it, if it is known.
     """
 
     reason: str
@@ -41,6 +42,7 @@ class Death:
     dead_ms: int
     attempt: int
     started_ms: int | None = None
+    image: str = ""
 
 
 def dead_letter(message: Message, death: Death) -> Publication:
@@ -58,6 +60,8 @@ def dead_letter(message: Message, death: Death) -> Publication:
         "warren-error-type": clean(death.error.type, 255),
         "warren-error-message": clean(death.error.message, 2048),
     }
+    if death.image:
+        headers["warren-image"] = clean(death.image, 255)
     if death.started_ms is not None:
         headers["warren-started-ms"] = death.started_ms
     room = MAX_HEADER_BYTES - size(headers) - _ROW_BYTES - len("warren-error-traceback")

@@ -376,9 +376,10 @@ class Worker:
 
     def _moment(self, run: Run | None = None) -> Moment:
         if run is None:
-            return Moment(worker=self._name, now_ms=self._now_ms())
+            return Moment(worker=self._name, image=self._settings.image, now_ms=self._now_ms())
         return Moment(
             worker=self._name,
+            image=self._settings.image,
             now_ms=self._now_ms(),
             started_ms=run.started_ms or None,
             state=run.state,

@@ -31,6 +31,8 @@ class WorkerSettings(Settings):
     first; a limit set on the server wins. Default: the queues of the known tasks, all with priority 0."""
     name: str = ""
     """Name of this worker in events, dead letters and logs. Default: host name and process id."""
+    image: Annotated[str, Field(max_length=255)] = ""
+    """Image this worker runs, told in its dead letters, so that they show which release failed. No default."""
 
     @field_validator("queues")
     @classmethod

@@ -77,6 +77,7 @@ class Moment:
         started_ms: When the attempt's code began, None if it did not.
         state: The newest checkpoint, or None.
         progress: The last progress told, fraction and message, or None.
+        image: The image the worker runs, if it is known.
     """
 
     worker: str
@@ -84,6 +85,7 @@ class Moment:
     started_ms: int | None = None
     state: str | None = None
     progress: tuple[float, str | None] | None = None
+    image: str = ""
 
 
 def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
@@ -232,6 +234,7 @@ def undecodable(message: Message, why: EnvelopeError, at: Moment) -> Settlement:
         worker=at.worker,
         dead_ms=at.now_ms,
         attempt=1,
+        image=at.image,
     )
     return Settlement(outcome="undecodable", publications=(dead_letter(message, death),))
 
@@ -289,6 +292,7 @@ def _dead(
         dead_ms=at.now_ms,
         attempt=attempt,
         started_ms=at.started_ms,
+        image=at.image,
     )
     return dead_letter(encode(envelope), death)
 
@@ -305,6 +309,7 @@ def _event(envelope: Envelope, state: State, attempt: int, at: Moment, **fields:
         worker=at.worker,
         started_ms=at.started_ms,
         tenant=envelope.tenant,
+        round=envelope.round,
         **fields,
     )
 

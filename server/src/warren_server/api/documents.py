@@ -59,11 +59,13 @@ class JobDocument(Described):
     queue: str
     url: str
     attempt: int
+    round: int
     max_attempts: int | None
     submitted_at: Time | None
     scheduled_for: Time | None
     started_at: Time | None
     finished_at: Time | None
+    cancel_requested_at: Time | None
     wait_seconds: float | None
     run_seconds: float | None
     progress: float | None
@@ -200,7 +202,9 @@ class DeadLetterDocument(Described):
     queue: str | None
     reason: str
     attempt: int | None
+    outcome: str | None
     worker: str | None
+    image: str | None
     at: Time | None
     error: ErrorDocument | None
     message: dict[str, Any] | None = None

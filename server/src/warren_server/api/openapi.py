@@ -20,7 +20,9 @@ _SECURITY: Final = "bearer"
 def document() -> dict[str, Any]:
     """Describe every route but the tutorial's."""
     routes = [route for route in ROUTES if not route.tutorial]
-    models = {model for route in routes for model in (route.body, route.answer) if model} | {ProblemDocument}
+    models = {
+        model for route in routes for model in (route.body, route.answer, *(also for _, also in route.also)) if model
+    } | {ProblemDocument}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema(
         [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
@@ -50,7 +52,8 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.scope:
         operation["description"] = f"Needs the scope `{route.scope}`."
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(route.body)}}}
+        needed = not route.body_optional
+        operation["requestBody"] = {"required": needed, "content": {"application/json": {"schema": _ref(route.body)}}}
     return operation
 
 
@@ -86,7 +89,11 @@ def _responses(route: Route) -> dict[str, Any]:
     if route.path == "/readyz":
         content = {"application/json": {"schema": {"type": "object"}}}
         answers["503"] = {"description": _told(["not-ready"]), "content": content}
-    return {str(route.status): success, **answers}
+    others = {
+        str(status): {"description": "Done.", "content": {"application/json": {"schema": _ref(model)}}}
+        for status, model in route.also
+    }
+    return {str(route.status): success, **others, **answers}
 
 
 def _told(kinds: list[str]) -> str:

@@ -14,7 +14,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from warren import errors
-from warren_server.errors import StoreDown, StoreError
+from warren_server.errors import NotRedrivable, StoreDown, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "unknown-task": ProblemKind(status=404, title="There is no such task."),
         "unknown-queue": ProblemKind(status=404, title="There is no such queue."),
         "unknown-dead-letter": ProblemKind(status=404, title="There is no such dead letter."),
+        "unknown-redrive": ProblemKind(status=404, title="There is no such redrive."),
         "unknown-token": ProblemKind(status=404, title="There is no such token."),
         "method-not-allowed": ProblemKind(status=405, title="The route does not take this method."),
         "request-timeout": ProblemKind(status=408, title="The request did not arrive in time."),
@@ -58,6 +59,12 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "queue-busy": ProblemKind(
             status=409, title="Another change of the queue is under way; nothing was changed.", retry_after_seconds=1
         ),
+        "already-final": ProblemKind(status=409, title="The job has ended; it cannot be cancelled any more."),
+        "cancel-requested": ProblemKind(status=409, title="Somebody asked to cancel the job; it cannot be retried."),
+        "dead-letter-busy": ProblemKind(
+            status=409, title="A redrive or another retry has the dead letter at hand.", retry_after_seconds=2
+        ),
+        "not-redrivable": ProblemKind(status=409, title="The dead letter is no job; no queue can take it back."),
         "too-large": ProblemKind(status=413, title="The body is larger than the route takes."),
         "unsupported-media-type": ProblemKind(
             status=415, title="The body must be application/json in UTF-8, not compressed."
@@ -104,6 +111,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], str], ...]] = (
     (errors.Unavailable, "broker-unavailable"),
     (errors.OutcomeUnknown, "outcome-unknown"),
     (errors.TransportError, "broker-unavailable"),
+    (NotRedrivable, "not-redrivable"),
     (StoreDown, "store-unavailable"),
 )
 _BY_STATUS: Final = {

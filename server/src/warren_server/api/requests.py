@@ -54,6 +54,7 @@ def _schema(rule: re.Pattern[str]) -> WithJsonSchema:
 
 TaskName = Annotated[str, _name(TASK_NAME, "task"), _schema(TASK_NAME)]
 QueueName = Annotated[str, _name(QUEUE_NAME, "queue"), _schema(QUEUE_NAME)]
+JobId = Annotated[str, _name(JOB_ID, "job"), _schema(JOB_ID)]
 Moment = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
@@ -152,21 +153,6 @@ class JobsQuery(BaseModel):
     """Only jobs of this task."""
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
     """Most jobs to list."""
-    cursor: Annotated[str, Field(max_length=100)] | None = None
-    """The `cursor` of the page before."""
-
-
-class DeadLettersQuery(BaseModel):
-    """Which dead letters to list."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    queue: QueueName | None = None
-    """Only those of this queue."""
-    task: TaskName | None = None
-    """Only those of this task."""
-    limit: Annotated[int, Field(ge=1, le=1000)] = 50
-    """Most to list."""
     cursor: Annotated[str, Field(max_length=100)] | None = None
     """The `cursor` of the page before."""
 

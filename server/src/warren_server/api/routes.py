@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from warren_server.api import documents, requests
+from warren_server.api import dead_letter_documents, dead_letter_requests, documents, requests
 from warren_server.auth import Scope
 
 _ALWAYS: Final = ("bad-host", "internal-error")
@@ -24,6 +24,14 @@ _SUBMIT: Final = (
     "broker-blocked",
     "outcome-unknown",
 )
+_ORDER: Final = ("window-full", "broker-unavailable", "broker-blocked", "outcome-unknown")
+_RETRY: Final = (
+    *(kind for kind in _SUBMIT if kind != "unsupported-header"),
+    "unknown-dead-letter",
+    "dead-letter-busy",
+    "not-redrivable",
+    "cancel-requested",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +47,8 @@ class Route:
         body: What it takes.
         query: What it takes in the query string.
         answer: What it answers; None for no document of ours.
+        also: Other statuses of success, with what is answered then.
+        body_optional: A request without a body is taken too.
         problems: What may go wrong here, beyond what may anywhere.
         tutorial: It is there only with `WARREN_TUTORIAL=1`.
     """
@@ -51,6 +61,8 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
+    also: tuple[tuple[int, type[BaseModel]], ...] = ()
+    body_optional: bool = False
     problems: tuple[str, ...] = ()
     tutorial: bool = False
 
@@ -98,6 +110,36 @@ ROUTES: Final = (
         query=requests.WaitQuery,
         answer=documents.JobDocument,
         problems=("unknown-job", "invalid-request"),
+    ),
+    Route(
+        method="POST",
+        path="/v1/jobs/cancel",
+        summary="Ask for many jobs to be cancelled, by their ids or all that match.",
+        scope="submit",
+        status=202,
+        body=dead_letter_requests.CancelRequest,
+        answer=dead_letter_documents.CancelDocument,
+        problems=_ORDER,
+    ),
+    Route(
+        method="POST",
+        path="/v1/jobs/{job}/cancel",
+        summary="Ask for a job to be cancelled; its state changes when a worker says that it is.",
+        scope="submit",
+        status=202,
+        answer=documents.JobDocument,
+        problems=("unknown-job", "already-final", *_ORDER),
+    ),
+    Route(
+        method="POST",
+        path="/v1/jobs/{job}/retry",
+        summary="Retry a dead job, with changes if so asked.",
+        scope="submit",
+        status=202,
+        body=dead_letter_requests.RetryRequest,
+        body_optional=True,
+        answer=documents.JobDocument,
+        problems=("unknown-job", "not-dead", *_RETRY),
     ),
     Route(method="GET", path="/v1/tasks", summary="List the tasks.", scope="read", answer=documents.TasksDocument),
     Route(method="GET", path="/v1/queues", summary="List the queues.", scope="read", answer=documents.QueuesDocument),
@@ -156,9 +198,59 @@ ROUTES: Final = (
         path="/v1/dead-letters",
         summary="List dead letters, latest first.",
         scope="read",
-        query=requests.DeadLettersQuery,
+        query=dead_letter_requests.DeadLettersQuery,
         answer=documents.DeadLettersDocument,
         problems=("invalid-request",),
+    ),
+    Route(
+        method="GET",
+        path="/v1/dead-letters/summary",
+        summary="Count dead letters by queue, task and class of error.",
+        scope="read",
+        query=dead_letter_requests.DeadLetterFilterRequest,
+        answer=dead_letter_documents.SummaryDocument,
+        problems=("invalid-request",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/dead-letters/redrive",
+        summary="Bring dead letters back to their queues, at a set rate if so asked; a dry run moves nothing.",
+        scope="admin",
+        status=202,
+        body=dead_letter_requests.RedriveRequest,
+        answer=dead_letter_documents.RedriveDocument,
+        also=((200, dead_letter_documents.AffectedDocument),),
+    ),
+    Route(
+        method="GET",
+        path="/v1/dead-letters/redrives",
+        summary="List the latest redrives.",
+        scope="read",
+        answer=dead_letter_documents.RedrivesDocument,
+    ),
+    Route(
+        method="GET",
+        path="/v1/dead-letters/redrives/{redrive}",
+        summary="Get a redrive: how far it is.",
+        scope="read",
+        answer=dead_letter_documents.RedriveDocument,
+        problems=("unknown-redrive",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/dead-letters/redrives/{redrive}/stop",
+        summary="Stop a redrive; what it moved stays moved.",
+        scope="admin",
+        answer=dead_letter_documents.RedriveDocument,
+        problems=("unknown-redrive",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/dead-letters/purge",
+        summary="Delete dead letters for good; a dry run deletes nothing.",
+        scope="admin",
+        body=dead_letter_requests.PurgeRequest,
+        answer=dead_letter_documents.AffectedDocument,
     ),
     Route(
         method="GET",
@@ -167,6 +259,25 @@ ROUTES: Final = (
         scope="read",
         answer=documents.DeadLetterDocument,
         problems=("unknown-dead-letter",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/dead-letters/{letter}/retry",
+        summary="Retry a dead letter, with changes if so asked.",
+        scope="submit",
+        status=202,
+        body=dead_letter_requests.RetryRequest,
+        body_optional=True,
+        answer=documents.JobDocument,
+        problems=_RETRY,
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/dead-letters/{letter}",
+        summary="Delete a dead letter for good.",
+        scope="admin",
+        status=204,
+        problems=("unknown-dead-letter", "dead-letter-busy"),
     ),
     Route(
         method="POST",

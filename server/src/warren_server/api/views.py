@@ -12,6 +12,7 @@ from warren.events import State
 from warren_server.queues import QueueState
 from warren_server.store.fold import Row
 from warren_server.store.queue_settings import QueueSettings
+from warren_server.store.redrives import Redrive
 from warren_server.store.tokens import Token
 from warren_server.submit import DEFERRED, Accepted
 from warren_server.tasks import KnownTask
@@ -59,11 +60,13 @@ def job(row: Row, attempts: Sequence[Row]) -> Document:
         "queue": row["queue"],
         "url": job_url(row["id"]),
         "attempt": row["attempt"],
+        "round": row["round"],
         "max_attempts": row["max_attempts"],
         "submitted_at": time(row["submitted_ms"]),
         "scheduled_for": time(row["scheduled_ms"]),
         "started_at": time(started_ms),
         "finished_at": time(row["finished_ms"]),
+        "cancel_requested_at": time(row["cancel_requested_ms"]),
         "wait_seconds": _seconds(row["submitted_ms"], first_ms),
         "run_seconds": _seconds(started_ms, ended_ms),
         "progress": row["progress"],
@@ -114,7 +117,7 @@ def limits(settings: QueueSettings) -> Document:
 
 def dead_letter(row: Row, *, whole: bool = False) -> Document:
     """Show a dead letter, whole with its message."""
-    names = ("id", "job", "task", "queue", "reason", "attempt", "worker")
+    names = ("id", "job", "task", "queue", "reason", "attempt", "outcome", "worker", "image")
     document: Document = {name: row[name] for name in names}
     document["at"] = time(row["at_ms"])
     document["error"] = _error(row)
@@ -122,6 +125,33 @@ def dead_letter(row: Row, *, whole: bool = False) -> Document:
         document["message"] = json.loads(row["message"])
         document["body"] = base64.b64encode(row["body"]).decode()
     return document
+
+
+def dead_letter_group(row: Row) -> Document:
+    """Show how many dead letters have something in common."""
+    return {
+        "queue": row["queue"],
+        "task": row["task"],
+        "error": row["error_type"],
+        "count": row["letters"],
+        "first_at": time(row["first_ms"]),
+        "last_at": time(row["last_ms"]),
+    }
+
+
+def redrive(known: Redrive) -> Document:
+    """Show a redrive."""
+    wanted = known.wanted.given()
+    moments = {"since_ms": "since", "until_ms": "until"}
+    names = ("id", "state", "total", "moved", "failed", "rate")
+    return {
+        **{name: getattr(known, name) for name in names},
+        "filter": {moments.get(key, key): time(value) if key in moments else value for key, value in wanted.items()},
+        "created_at": time(known.created_ms),
+        "finished_at": time(known.finished_ms),
+        "error": known.error,
+        "url": f"/v1/dead-letters/redrives/{known.id}",
+    }
 
 
 def token(known: Token, secret: str | None = None) -> Document:

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 metadata: Final = MetaData()
+
+THERE: Final = "gone_ms IS NULL"
+GONE: Final = "gone_ms IS NOT NULL"
 
 jobs: Final = Table(
     "jobs",
@@ -82,9 +98,16 @@ dead_letters: Final = Table(
     # A letter that was redriven or purged stays as a tombstone, so that a copy handed out again does not bring it back.
     Column("gone_ms", BigInteger),
     Column("gone_how", String(16)),
-    Index("dead_letters_by_time", "at_ms", "id"),
-    Index("dead_letters_by_queue", "queue", "at_ms"),
-    Index("dead_letters_by_task", "task", "at_ms"),
+    # When the store got it: what is told to act on the letters there are leaves later ones alone.
+    Column("stored_ms", BigInteger, nullable=False, server_default="0"),
+    # The redrive or retry that has it at hand until `claim_ms`; without that time, the redrive that could not move it.
+    Column("redrive", String(36)),
+    Column("claim_ms", BigInteger),
+    # Tombstones, of which there may be many, are in none of the indexes that lists read.
+    Index("dead_letters_by_time", "at_ms", "id", sqlite_where=text(THERE), postgresql_where=text(THERE)),
+    Index("dead_letters_by_queue", "queue", "at_ms", sqlite_where=text(THERE), postgresql_where=text(THERE)),
+    Index("dead_letters_by_task", "task", "at_ms", sqlite_where=text(THERE), postgresql_where=text(THERE)),
+    Index("dead_letters_by_gone", "gone_ms", sqlite_where=text(GONE), postgresql_where=text(GONE)),
 )
 
 tokens: Final = Table(
@@ -172,6 +195,7 @@ redrives: Final = Table(
     # Who works on it, and until when without a sign of life.
     Column("owner", Text),
     Column("lease_ms", BigInteger, nullable=False),
+    Index("redrives_by_state", "state", "created_ms"),
 )
 
 queue_settings: Final = Table(

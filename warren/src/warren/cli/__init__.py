@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from warren.cli.cancel import cancel
 from warren.cli.completion import completion, version
 from warren.cli.dead import dead
 from warren.cli.doctor import doctor
@@ -42,6 +43,7 @@ def main() -> None:
 
 
 for command in (
-    server, worker, up, submit, status, watch, jobs, queues, tasks, dead, token, topology, doctor, completion, version,
+    server, worker, up, submit, status, watch, cancel, jobs, queues, tasks, dead,
+    token, topology, doctor, completion, version,
 ):  # fmt: skip
     main.add_command(command)

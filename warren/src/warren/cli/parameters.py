@@ -69,6 +69,12 @@ def pairs(words: Iterable[str]) -> dict[str, Any]:
     return arguments
 
 
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on standard error whether to go on, unless that was said already; end the command if not."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
 def with_output(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the option `--json`, and as its first argument an `Output`."""
 

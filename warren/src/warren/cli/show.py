@@ -1,9 +1,9 @@
-"""How jobs look on a terminal."""
+"""How jobs and dead letters look on a terminal."""
 
 from __future__ import annotations
 
-from warren.cli.output import Output
-from warren.client import JobView
+from warren.cli.output import Output, note
+from warren.client import Affected, DeadLetterView, JobError, JobView
 
 
 def submitted(out: Output, job: JobView) -> None:
@@ -27,6 +27,7 @@ def job(out: Output, view: JobView) -> None:
             ("scheduled for", view.scheduled_for),
             ("started", view.started_at),
             ("finished", view.finished_at),
+            ("cancel requested", view.cancel_requested_at),
             ("waited", _seconds(view.wait_seconds)),
             ("ran", _seconds(view.run_seconds)),
             ("progress", progress(view)),
@@ -49,6 +50,29 @@ def progress(view: JobView) -> str | None:
     if view.progress is None:
         return None
     return f"{view.progress:.0%} {view.progress_message or ''}".rstrip()
+
+
+def dead_letters(out: Output, letters: tuple[DeadLetterView, ...]) -> None:
+    """Show dead letters."""
+    rows = [
+        (letter.id, letter.task, letter.queue, letter.attempt, letter.at, letter.reason, error(letter.error))
+        for letter in letters
+    ]
+    out.table(letters, ("id", "task", "queue", "attempt", "died", "reason", "last error"), rows)
+
+
+def affected(out: Output, found: Affected, what: str) -> None:
+    """Show what a dry run found."""
+    if out.as_json:
+        out.document(found)
+        return
+    dead_letters(out, found.sample)
+    note(f"{found.count} dead letters {what}; nothing was done")
+
+
+def error(view: JobError | None) -> str | None:
+    """Say in a line how an attempt failed, or None."""
+    return None if view is None else f"{view.type}: {view.message}"
 
 
 def _of(view: JobView) -> str:

@@ -5,6 +5,16 @@ the same rule for trying again (`patience`); they differ only in how they wait.
 """
 
 from warren.client.asynchronous import AsyncClient
+from warren.client.dead_letters import (
+    Affected,
+    CancelView,
+    DeadLetterFilter,
+    DeadLetterGroup,
+    DeadLetterPage,
+    DeadLetterSummary,
+    RedriveView,
+    RetryOptions,
+)
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
 from warren.client.synchronous import Client
@@ -25,9 +35,15 @@ from warren.client.views import (
 from warren.request import JobRequest
 
 __all__ = [
+    "Affected",
     "AsyncClient",
     "AttemptView",
+    "CancelView",
     "Client",
+    "DeadLetterFilter",
+    "DeadLetterGroup",
+    "DeadLetterPage",
+    "DeadLetterSummary",
     "DeadLetterView",
     "Health",
     "JobError",
@@ -38,6 +54,8 @@ __all__ = [
     "PurgeView",
     "QueueLimits",
     "QueueView",
+    "RedriveView",
+    "RetryOptions",
     "SubmitOptions",
     "TaskView",
     "TokenView",

@@ -13,10 +13,10 @@ from typing import Any, Self, Unpack
 import httpx
 
 from warren.client import connection, patience, wire
+from warren.client.asynchronous_dead_letters import AsyncDeadLetterCalls
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
 from warren.client.views import (
-    DeadLetterView,
     Health,
     JobPage,
     JobView,
@@ -32,7 +32,7 @@ from warren.request import JobRequest
 from warren.task import Task
 
 
-class AsyncClient:
+class AsyncClient(AsyncDeadLetterCalls):
     """Talks to a Warren server from one event loop; an asynchronous context manager.
 
     Every method raises `RequestFailed` when the server refuses or does not answer (status 0).
@@ -178,14 +178,6 @@ class AsyncClient:
     async def tasks(self) -> list[TaskView]:
         """Ask for the tasks the server takes jobs for, with the schemas of their arguments."""
         return wire.read_tasks(await self._send(wire.TASKS))
-
-    async def dead_letters(self, *, limit: int | None = None, cursor: str | None = None) -> list[DeadLetterView]:
-        """Ask for the jobs that ran out of attempts, newest first."""
-        return wire.read_dead_letters(await self._send(wire.dead_letters(limit, cursor)))
-
-    async def dead_letter(self, letter_id: str) -> DeadLetterView:
-        """Ask for one dead letter, with its message."""
-        return wire.read_dead_letter(await self._send(wire.dead_letter(letter_id)))
 
     async def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
         """Make a token; its secret is in this answer only."""

@@ -14,8 +14,8 @@ import httpx
 from warren.client import connection, patience, wire
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.synchronous_dead_letters import DeadLetterCalls
 from warren.client.views import (
-    DeadLetterView,
     Health,
     JobPage,
     JobView,
@@ -31,7 +31,7 @@ from warren.request import JobRequest
 from warren.task import Task
 
 
-class Client:
+class Client(DeadLetterCalls):
     """Talks to a Warren server. Safe to share between threads; a context manager.
 
     Every method raises `RequestFailed` when the server refuses or does not answer (status 0).
@@ -175,14 +175,6 @@ class Client:
     def tasks(self) -> list[TaskView]:
         """Ask for the tasks the server takes jobs for, with the schemas of their arguments."""
         return wire.read_tasks(self._send(wire.TASKS))
-
-    def dead_letters(self, *, limit: int | None = None, cursor: str | None = None) -> list[DeadLetterView]:
-        """Ask for the jobs that ran out of attempts, newest first."""
-        return wire.read_dead_letters(self._send(wire.dead_letters(limit, cursor)))
-
-    def dead_letter(self, letter_id: str) -> DeadLetterView:
-        """Ask for one dead letter, with its message."""
-        return wire.read_dead_letter(self._send(wire.dead_letter(letter_id)))
 
     def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
         """Make a token; its secret is in this answer only."""

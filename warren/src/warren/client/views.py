@@ -73,6 +73,8 @@ class JobView:
         error: How the latest attempt failed.
         attempts: All attempts known, oldest first.
         tracking: `deferred` when the server's store was away at submit: the job is safe, its record comes later.
+        round: How often it was brought back from the dead letters.
+        cancel_requested_at: When somebody asked to cancel it; its state says what came of that.
     """
 
     id: str
@@ -94,6 +96,8 @@ class JobView:
     error: JobError | None = None
     attempts: tuple[AttemptView, ...] = ()
     tracking: str | None = None
+    round: int = 0
+    cancel_requested_at: datetime | None = None
 
     @property
     def final(self) -> bool:
@@ -230,6 +234,8 @@ class DeadLetterView:
         error: How its last attempt failed.
         message: Properties and headers of the message, only when asked for by id.
         body: Its body, only when asked for by id.
+        outcome: How its last attempt ended, in a word.
+        image: Image of that worker, if it said so.
     """
 
     id: str
@@ -243,6 +249,8 @@ class DeadLetterView:
     error: JobError | None = None
     message: Mapping[str, Any] | None = None
     body: bytes | None = None
+    outcome: str | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +314,8 @@ def read_job(document: Mapping[str, Any]) -> JobView:
         error=_error(document.get("error")),
         attempts=tuple(_attempt(item) for item in document.get("attempts") or ()),
         tracking=document.get("tracking"),
+        round=document.get("round") or 0,
+        cancel_requested_at=_time(document.get("cancel_requested_at")),
     )
 
 
@@ -376,6 +386,8 @@ def read_dead_letter(document: Mapping[str, Any]) -> DeadLetterView:
         error=_error(document.get("error")),
         message=document.get("message"),
         body=None if document.get("body") is None else base64.b64decode(document["body"]),
+        outcome=document.get("outcome"),
+        image=document.get("image"),
     )
 
 

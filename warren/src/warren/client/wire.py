@@ -12,7 +12,6 @@ from warren import __version__
 from warren.client import views
 from warren.client.request import document
 from warren.client.views import (
-    DeadLetterView,
     Health,
     JobPage,
     JobView,
@@ -146,16 +145,6 @@ def limit_queue(name: str, limits: QueueLimits) -> Request:
     return Request(method="PUT", path=f"/v1/queues/{_word(name)}/limits", body=body)
 
 
-def dead_letters(limit: int | None = None, cursor: str | None = None) -> Request:
-    """Build the request for the dead letters."""
-    return Request(method="GET", path="/v1/dead-letters", params=_given({"limit": limit, "cursor": cursor}))
-
-
-def dead_letter(letter_id: str) -> Request:
-    """Build the request for one dead letter, whole."""
-    return Request(method="GET", path=f"/v1/dead-letters/{_word(letter_id)}")
-
-
 def create_token(scopes: Sequence[str], name: str, expires_in: float | None) -> Request:
     """Build the request that makes a token."""
     body = {"scopes": list(scopes), "name": name, "expires_in": expires_in}
@@ -227,16 +216,6 @@ def read_purge(answer: Answer) -> PurgeView:
 def read_tasks(answer: Answer) -> list[TaskView]:
     """Read an answer that lists tasks."""
     return _understood(answer, lambda found: [views.read_task(item) for item in found["tasks"]])
-
-
-def read_dead_letters(answer: Answer) -> list[DeadLetterView]:
-    """Read an answer that lists dead letters."""
-    return _understood(answer, lambda found: [views.read_dead_letter(item) for item in found["dead_letters"]])
-
-
-def read_dead_letter(answer: Answer) -> DeadLetterView:
-    """Read an answer that is a dead letter."""
-    return _understood(answer, views.read_dead_letter)
 
 
 def read_token(answer: Answer) -> TokenView:

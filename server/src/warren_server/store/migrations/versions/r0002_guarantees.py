@@ -11,12 +11,25 @@ revision = "0002"
 down_revision = "0001"
 
 _TABLES = ("idempotency_keys", "schedules", "ticks", "redrives", "queue_settings", "announcements")
+_DEAD_LETTER_INDEXES = {
+    "dead_letters_by_time": ("at_ms", "id"),
+    "dead_letters_by_queue": ("queue", "at_ms"),
+    "dead_letters_by_task": ("task", "at_ms"),
+}
 
 
 def upgrade() -> None:
     """Add columns and tables."""
     for table, column in _columns():
         op.add_column(table, column)
+    _index_dead_letters("gone_ms IS NULL")
+    op.create_index(
+        "dead_letters_by_gone",
+        "dead_letters",
+        ["gone_ms"],
+        sqlite_where=sa.text("gone_ms IS NOT NULL"),
+        postgresql_where=sa.text("gone_ms IS NOT NULL"),
+    )
     _make_idempotency_keys()
     _make_schedules()
     _make_ticks()
@@ -29,8 +42,17 @@ def downgrade() -> None:
     """Remove them."""
     for table in reversed(_TABLES):
         op.drop_table(table)
+    op.drop_index("dead_letters_by_gone", "dead_letters")
+    _index_dead_letters(None)
     for table, column in reversed(_columns()):
         op.drop_column(table, column.name)
+
+
+def _index_dead_letters(only: str | None) -> None:
+    where = None if only is None else sa.text(only)
+    for name, columns in _DEAD_LETTER_INDEXES.items():
+        op.drop_index(name, "dead_letters")
+        op.create_index(name, "dead_letters", list(columns), sqlite_where=where, postgresql_where=where)
 
 
 def _make_idempotency_keys() -> None:
@@ -101,6 +123,7 @@ def _make_redrives() -> None:
         sa.Column("owner", sa.Text),
         sa.Column("lease_ms", sa.BigInteger, nullable=False),
     )
+    op.create_index("redrives_by_state", "redrives", ["state", "created_ms"])
 
 
 def _make_queue_settings() -> None:
@@ -141,5 +164,8 @@ def _columns() -> tuple[tuple[str, sa.Column[Any]], ...]:
         ("dead_letters", sa.Column("image", sa.Text)),
         ("dead_letters", sa.Column("gone_ms", sa.BigInteger)),
         ("dead_letters", sa.Column("gone_how", sa.String(16))),
+        ("dead_letters", sa.Column("stored_ms", sa.BigInteger, nullable=False, server_default="0")),
+        ("dead_letters", sa.Column("redrive", sa.String(36))),
+        ("dead_letters", sa.Column("claim_ms", sa.BigInteger)),
         ("tokens", sa.Column("tenant", sa.String(64))),
     )

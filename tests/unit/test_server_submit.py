@@ -184,12 +184,6 @@ def test_a_batch_holds_up_to_a_thousand_jobs(kit: Kit) -> None:
     assert kit.client.post("/v1/jobs/batch", json={"jobs": []}).status_code == 422
 
 
-def test_an_idempotency_key_is_refused_not_ignored(kit: Kit) -> None:
-    answer = kit.client.post("/v1/jobs", json={"task": "greet"}, headers={"Idempotency-Key": "k"})
-
-    assert (answer.status_code, answer.json["type"]) == (422, "/problems/unsupported-header")
-
-
 @pytest.mark.parametrize(
     "headers",
     [

@@ -16,12 +16,14 @@ from warren.transport import Transport
 from warren_server.announcer import Announcer
 from warren_server.auth import Gate
 from warren_server.errors import StoreError
+from warren_server.idempotency import Keys
 from warren_server.projection import Projection
 from warren_server.queues import Queues, QueueState, ReadDepths
 from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
 from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
+from warren_server.store.idempotency import KeyStore
 from warren_server.store.jobs import JobStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
@@ -112,6 +114,15 @@ class Parts:
             writer=self.writer,
             publish_wait_seconds=config.server.publish_wait_seconds,
             confirm_seconds=config.server.confirm_seconds,
+        )
+        self.keys = Keys(
+            self.submitter,
+            KeyStore(self.database),
+            # Longer than a submit can take, so that a lock that ended is that of a request that was cut off.
+            lock_seconds=(
+                config.server.publish_wait_seconds + config.server.confirm_seconds + config.store.wait_seconds + 2
+            ),
+            keep_seconds=config.server.idempotency_seconds,
         )
         self._prepared = threading.Event()
         self._stopping = threading.Event()

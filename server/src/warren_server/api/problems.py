@@ -52,14 +52,17 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "method-not-allowed": ProblemKind(status=405, title="The route does not take this method."),
         "request-timeout": ProblemKind(status=408, title="The request did not arrive in time."),
         "not-dead": ProblemKind(status=409, title="Only a dead job can be retried."),
+        "idempotency-key-busy": ProblemKind(
+            status=409, title="A request with the same Idempotency-Key is under way.", retry_after_seconds=1
+        ),
         "too-large": ProblemKind(status=413, title="The body is larger than the route takes."),
         "unsupported-media-type": ProblemKind(
             status=415, title="The body must be application/json in UTF-8, not compressed."
         ),
         "invalid-request": ProblemKind(status=422, title="Fields of the request break their rules."),
         "invalid-arguments": ProblemKind(status=422, title="The arguments do not fit the task's signature."),
-        "unsupported-header": ProblemKind(
-            status=422, title="The request carries a header this server does not honour."
+        "idempotency-key-reused": ProblemKind(
+            status=422, title="The Idempotency-Key came with another request before."
         ),
         "queue-full": ProblemKind(
             status=429, title="The queue is at its limit; nothing was accepted.", retry_after_seconds=5
@@ -78,7 +81,9 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
             status=503, title="The broker did not confirm in time: the job may or may not run.", retry_after_seconds=1
         ),
         "store-unavailable": ProblemKind(
-            status=503, title="The store cannot be reached; jobs are still accepted.", retry_after_seconds=2
+            status=503,
+            title="The store cannot be reached; jobs without an Idempotency-Key are still accepted.",
+            retry_after_seconds=2,
         ),
         "not-ready": ProblemKind(status=503, title="The server is not ready.", retry_after_seconds=2),
     }

@@ -157,9 +157,11 @@ class AsyncClient:
         """Ask for one dead letter, with its message."""
         return wire.read_dead_letter(await self._send(wire.dead_letter(letter_id)))
 
-    async def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
+    async def create_token(
+        self, scopes: Sequence[str], name: str = "", expires_in: float | None = None, tenant: str | None = None
+    ) -> TokenView:
         """Make a token; its secret is in this answer only."""
-        return wire.read_token(await self._send(wire.create_token(scopes, name, expires_in)))
+        return wire.read_token(await self._send(wire.create_token(scopes, name, expires_in, tenant)))
 
     async def tokens(self) -> list[TokenView]:
         """Ask for the tokens there are, without their secrets."""

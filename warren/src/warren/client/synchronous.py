@@ -154,9 +154,11 @@ class Client:
         """Ask for one dead letter, with its message."""
         return wire.read_dead_letter(self._send(wire.dead_letter(letter_id)))
 
-    def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
+    def create_token(
+        self, scopes: Sequence[str], name: str = "", expires_in: float | None = None, tenant: str | None = None
+    ) -> TokenView:
         """Make a token; its secret is in this answer only."""
-        return wire.read_token(self._send(wire.create_token(scopes, name, expires_in)))
+        return wire.read_token(self._send(wire.create_token(scopes, name, expires_in, tenant)))
 
     def tokens(self) -> list[TokenView]:
         """Ask for the tokens there are, without their secrets."""

@@ -112,9 +112,9 @@ def dead_letter(letter_id: str) -> Request:
     return Request(method="GET", path=f"/v1/dead-letters/{_word(letter_id)}")
 
 
-def create_token(scopes: Sequence[str], name: str, expires_in: float | None) -> Request:
+def create_token(scopes: Sequence[str], name: str, expires_in: float | None, tenant: str | None) -> Request:
     """Build the request that makes a token."""
-    body = {"scopes": list(scopes), "name": name, "expires_in": expires_in}
+    body = {"scopes": list(scopes), "name": name, "expires_in": expires_in, "tenant": tenant}
     return Request(method="POST", path="/v1/tokens", body={key: value for key, value in body.items() if value})
 
 

@@ -19,7 +19,7 @@ from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
 from warren import metrics
-from warren.envelope import job_id_for_key
+from warren.envelope import IDEMPOTENCY_KEY, job_id_for_key
 from warren.errors import InvalidArguments, NotAccepted, Problem, UnknownTask, Unroutable
 from warren_server.api.problems import Refusal
 from warren_server.api.requests import JobRequest
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
-MAX_KEY: Final = 255
 _BARE: Final = re.compile(r"[!#-+\--:<-\[\]-~]+", re.ASCII)
 """Visible ASCII without `"`, `,`, `;` and `\\`, which mean something in structured fields."""
 _QUOTED: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"', re.ASCII)
@@ -138,11 +137,9 @@ def read_key(header: str | None) -> str | None:
     text = header.strip(" \t")
     quoted = _QUOTED.fullmatch(text)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
-    if len(key) <= MAX_KEY and (quoted or _BARE.fullmatch(key)):
+    if IDEMPOTENCY_KEY.fullmatch(key) and (quoted or _BARE.fullmatch(key)):
         return key
-    message = (
-        f'must be 1 to {MAX_KEY} visible ASCII characters in quotes, such as "8e03978e-40d5-43dd-bc93-6894a57f9324"'
-    )
+    message = 'must be 1 to 255 visible ASCII characters in quotes, such as "8e03978e-40d5-43dd-bc93-6894a57f9324"'
     problem = Problem(field=HEADER, rule="structured_string", message=message)
     raise Refusal("invalid-request", f"{HEADER} is {header!r:.100}: {message}", problems=[problem])
 

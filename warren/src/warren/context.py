@@ -23,6 +23,7 @@ class Context:
         queue: Name of the queue.
         attempt: Number of this run, from 1.
         max_attempts: Runs the job gets before it is a dead letter.
+        round: How often the job was brought back from the dead letters; attempts may count anew in each round.
         redelivered: The broker handed the job out before: an earlier run may have got anywhere.
         deadline: When this attempt is cut off, aware UTC.
         state: What the last `checkpoint` saved, or None.
@@ -34,6 +35,7 @@ class Context:
     queue: str = "default"
     attempt: int = 1
     max_attempts: int = 1
+    round: int = 0
     redelivered: bool = False
     deadline: datetime = field(default_factory=lambda: datetime.max.replace(tzinfo=UTC))
     state: Any = None
@@ -84,5 +86,5 @@ class Context:
             self.on_checkpoint(text)
 
     def idempotency_key(self, step: str) -> str:
-        """Return a key that is the same in every attempt of this job for this step, for calls to other services."""
+        """Return a key for calls to other services, the same in every attempt and round of this job for this step."""
         return str(uuid5(UUID(self.job_id), step))

@@ -20,7 +20,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from warren import delay as ladder
 from warren.envelope import (
@@ -41,6 +41,9 @@ from warren.topology import DEFAULT_QUEUE
 from warren.transport import Publication, Transport, job_publication
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+
+Sent: TypeAlias = tuple[Envelope, int]
+"""A job and its delay in whole seconds."""
 
 
 class Producer:
@@ -150,19 +153,34 @@ class Producer:
         """
         return self._send([self._job(request) for request in requests])
 
-    def _send(self, jobs: list[tuple[str, Publication]]) -> list[str]:
+    def publish(self, jobs: Iterable[Sent]) -> list[Exception | None]:
+        """Publish jobs that were made and checked elsewhere, many under way at a time, and wait for the confirms.
+
+        Args:
+            jobs: Each with its delay in whole seconds.
+
+        Returns:
+            For each in order None when the broker has it, or why it has not, or may not have.
+        """
         deadline = time.monotonic() + self._timeout_seconds
-        outcomes: list[Exception | None] = []
-        futures: list[Future[None]] = []
-        try:
-            for _, publication in jobs:
-                futures.append(self._transport.publish(publication, wait_seconds=_left(deadline)))
-                # Each that finds room has the whole time again: only standing still counts.
-                deadline = time.monotonic() + self._timeout_seconds
-        except WarrenError as error:
-            outcomes.append(error)
-        outcomes += [_outcome(future, deadline) for future in futures]
-        return _ids(jobs, outcomes)
+        sent: list[Future[None] | WarrenError] = []
+        refused: WarrenError | None = None
+        for envelope, delay_seconds in jobs:
+            if refused is None:
+                try:
+                    sent.append(
+                        self._transport.publish(job_publication(envelope, delay_seconds), wait_seconds=_left(deadline))
+                    )
+                    # Each that finds room has the whole time again: only standing still counts.
+                    deadline = time.monotonic() + self._timeout_seconds
+                    continue
+                except WarrenError as error:
+                    refused = error
+            sent.append(refused)
+        return [one if isinstance(one, WarrenError) else _outcome(one, deadline) for one in sent]
+
+    def _send(self, jobs: list[Sent]) -> list[str]:
+        return _ids(jobs, self.publish(jobs))
 
     async def asubmit(
         self,
@@ -197,11 +215,12 @@ class Producer:
         """Do what `submit_many` does, without blocking the event loop."""
         return await self._asend([self._job(request) for request in requests])
 
-    async def _asend(self, jobs: list[tuple[str, Publication]]) -> list[str]:
+    async def _asend(self, jobs: list[Sent]) -> list[str]:
         outcomes: list[Exception | None] = []
         futures: list[asyncio.Future[None]] = []
         try:
-            for _, publication in jobs:
+            for envelope, delay_seconds in jobs:
+                publication = job_publication(envelope, delay_seconds)
                 futures.append(asyncio.wrap_future(await self._apublish(publication)))
         except WarrenError as error:
             outcomes.append(error)
@@ -217,11 +236,18 @@ class Producer:
         except (Unavailable, WindowFull):
             return await asyncio.to_thread(self._transport.publish, publication, wait_seconds=self._timeout_seconds)
 
-    def _job(self, request: JobRequest, key: str | None = None, tenant: str | None = None) -> tuple[str, Publication]:
-        new_id = new_job_id if key is None else partial(job_id_for_key, tenant or "", key)
-        check_key(request.task_name, key)
-        envelope, delay_seconds = to_envelope(request, self._registry, time.time(), new_id, tenant)
-        return envelope.id, job_publication(envelope, delay_seconds)
+    def _job(self, request: JobRequest, key: str | None = None, tenant: str | None = None) -> Sent:
+        return to_envelope(request, self._registry, time.time(), id_maker(request.task_name, key, tenant), tenant)
+
+
+def id_maker(task: str, key: str | None, tenant: str | None) -> Callable[[], str]:
+    """Return what makes a job's id: from its key, if it has one.
+
+    Raises:
+        InvalidArguments: The key breaks its rule.
+    """
+    check_key(task, key)
+    return new_job_id if key is None else partial(job_id_for_key, tenant or "", key)
 
 
 def to_envelope(
@@ -353,10 +379,10 @@ def _as_exception(error: BaseException | None) -> Exception | None:
     raise error
 
 
-def _ids(jobs: list[tuple[str, Publication]], outcomes: list[Exception | None]) -> list[str]:
+def _ids(jobs: list[Sent], outcomes: list[Exception | None]) -> list[str]:
     error = next((outcome for outcome in outcomes if outcome is not None), None)
     if error is None:
-        return [job_id for job_id, _ in jobs]
+        return [envelope.id for envelope, _ in jobs]
     if len(jobs) > 1:
         error.add_note(f"{sum(outcome is None for outcome in outcomes)} of {len(jobs)} jobs were taken by the broker")
     raise error

@@ -131,6 +131,7 @@ def context_for(
         queue=envelope.queue,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
+        round=envelope.round,
         redelivered=job.redelivered,
         deadline=datetime.fromtimestamp(deadline_ms / 1000, UTC),
         state=_read_state(envelope),

@@ -178,9 +178,17 @@ class KeyStore:
         """
         name = (keys.c.tenant, keys.c.endpoint, keys.c.key)
         over = and_(keys.c.expires_ms <= now_ms, keys.c.locked_ms <= now_ms)
-        old = select(*name).where(over).order_by(keys.c.expires_ms).limit(limit).with_for_update(skip_locked=True)
+        old = (
+            select(*name)
+            .where(over)
+            .order_by(keys.c.expires_ms)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            # Evaluated once; as a plain subquery PostgreSQL may do it again for each row.
+            .cte("old")
+        )
         with self._database.write() as connection:
-            return connection.execute(delete(keys).where(tuple_(*name).in_(old))).rowcount
+            return connection.execute(delete(keys).where(tuple_(*name).in_(select(old)))).rowcount
 
 
 def _claim(connection: Connection, use: Use, ids_of: IdsOf) -> Claim | Answered | Busy | Reused | None:
@@ -188,7 +196,9 @@ def _claim(connection: Connection, use: Use, ids_of: IdsOf) -> Claim | Answered 
     new = {"generation": 0, "created_ms": use.now_ms, "fingerprint": use.fingerprint, **_times(use)}
     insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     name = {"tenant": use.name.tenant, "endpoint": use.name.endpoint, "key": use.name.key}
-    if connection.execute(insert(keys).values(**name, **new).on_conflict_do_nothing()).rowcount:
+    statement = insert(keys).values(**name, **new).on_conflict_do_nothing()
+    # SQLAlchemy forgets how many rows an INSERT made unless it is told.
+    if connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount > 0:
         return _begin(connection, use, ids_of)
     # SQLite has no FOR UPDATE and SQLAlchemy leaves it out there: its writers exclude each other anyway.
     row = connection.execute(select(keys).where(_row(use.name)).with_for_update()).mappings().first()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from warren_server.errors import StoreDown
@@ -21,6 +21,27 @@ from warren_server.store.schema import jobs
 _CHUNK: Final = 300
 """Ids to a statement; SQLite of old takes 999 variables."""
 _TRIES: Final = 5
+
+# Statements of every submit are made once: SQLAlchemy takes longer to make them than the database to run them.
+_INSERT: Final[Mapping[str, Any]] = {
+    # SQLAlchemy forgets how many rows an INSERT made unless it is told.
+    name: insert(keys).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
+_KNOWN: Final = select(jobs.c.id, jobs.c.state, jobs.c.task, jobs.c.queue, jobs.c.submitted_ms).where(
+    jobs.c.id.in_(bindparam("ids", expanding=True))
+)
+_ANSWER: Final = (
+    update(keys)
+    .where(
+        keys.c.tenant == bindparam("of_tenant"),
+        keys.c.endpoint == bindparam("of_endpoint"),
+        keys.c.key == bindparam("of_key"),
+        keys.c.generation == bindparam("of_generation"),
+        keys.c.status.is_(None),
+    )
+    .values(status=bindparam("status"), body=bindparam("body"), locked_ms=0)
+)
 
 IdsOf: TypeAlias = Callable[[int], Sequence[str]]
 """The ids of a request's jobs, by the generation of its key."""
@@ -156,9 +177,10 @@ class KeyStore:
 
     def answer(self, claim: Claim, status: int, body: str) -> None:
         """Keep the answer for those who ask again, whoever has the key by now: both mean the same jobs."""
-        same_use = and_(_row(claim.use.name), keys.c.generation == claim.generation, keys.c.status.is_(None))
+        name = claim.use.name
+        values = {"of_tenant": name.tenant, "of_endpoint": name.endpoint, "of_key": name.key}
         with self._database.write() as connection:
-            connection.execute(update(keys).where(same_use).values(status=status, body=body, locked_ms=0))
+            connection.execute(_ANSWER, {**values, "of_generation": claim.generation, "status": status, "body": body})
 
     def release(self, claim: Claim) -> None:
         """Let go of a key whose request did nothing; nothing remembers it then."""
@@ -178,27 +200,16 @@ class KeyStore:
         """
         name = (keys.c.tenant, keys.c.endpoint, keys.c.key)
         over = and_(keys.c.expires_ms <= now_ms, keys.c.locked_ms <= now_ms)
-        old = (
-            select(*name)
-            .where(over)
-            .order_by(keys.c.expires_ms)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            # Evaluated once; as a plain subquery PostgreSQL may do it again for each row.
-            .cte("old")
-        )
+        old = select(*name).where(over).order_by(keys.c.expires_ms).limit(limit).with_for_update(skip_locked=True)
         with self._database.write() as connection:
-            return connection.execute(delete(keys).where(tuple_(*name).in_(select(old)))).rowcount
+            return connection.execute(delete(keys).where(tuple_(*name).in_(old))).rowcount
 
 
 def _claim(connection: Connection, use: Use, ids_of: IdsOf) -> Claim | Answered | Busy | Reused | None:
     """Take a key in a transaction; None when it was let go of meanwhile, and may be had now."""
     new = {"generation": 0, "created_ms": use.now_ms, "fingerprint": use.fingerprint, **_times(use)}
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     name = {"tenant": use.name.tenant, "endpoint": use.name.endpoint, "key": use.name.key}
-    statement = insert(keys).values(**name, **new).on_conflict_do_nothing()
-    # SQLAlchemy forgets how many rows an INSERT made unless it is told.
-    if connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount > 0:
+    if connection.execute(_INSERT[connection.dialect.name], {**name, **new}).rowcount > 0:
         return _begin(connection, use, ids_of)
     # SQLite has no FOR UPDATE and SQLAlchemy leaves it out there: its writers exclude each other anyway.
     row = connection.execute(select(keys).where(_row(use.name)).with_for_update()).mappings().first()
@@ -244,11 +255,10 @@ def _times(use: Use) -> dict[str, int]:
 
 
 def _known(connection: Connection, ids: Sequence[str]) -> dict[str, Row]:
-    columns = (jobs.c.id, jobs.c.state, jobs.c.task, jobs.c.queue, jobs.c.submitted_ms)
     found: dict[str, Row] = {}
     for start in range(0, len(ids), _CHUNK):
-        query = select(*columns).where(jobs.c.id.in_(ids[start : start + _CHUNK]))
-        found.update((row["id"], dict(row)) for row in connection.execute(query).mappings())
+        rows = connection.execute(_KNOWN, {"ids": ids[start : start + _CHUNK]}).mappings()
+        found.update((row["id"], dict(row)) for row in rows)
     return found
 
 

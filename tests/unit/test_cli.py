@@ -453,3 +453,13 @@ def test_findings_without_ok_always_have_a_fix_or_a_reason() -> None:
 
 def test_control_characters_are_shown_and_line_breaks_kept() -> None:
     assert clean("a\x1b[31m\nb\tc\u202e") == "a\\x1b[31m\nb\tc\\x202e"
+
+
+def test_a_submit_may_be_named_by_a_key_and_a_token_belong_to_a_tenant() -> None:
+    server = Server().on("POST /v1/jobs", JOB).on("POST /v1/tokens", {"id": "t1", "token": "wrn_x"})
+
+    assert warren(server, "submit", "add", "--key", "order-7").exit_code == 0
+    assert warren(server, "token", "create", "--scope", "submit", "--tenant", "acme").exit_code == 0
+
+    assert server.requests[0].headers["idempotency-key"] == '"order-7"'
+    assert json.loads(server.requests[1].content)["tenant"] == "acme"

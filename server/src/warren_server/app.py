@@ -31,6 +31,7 @@ from warren_server.parts import Parts
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _VARIABLE: Final = re.compile(r"<(\w+)>")
 _SCOPES: Final[dict[tuple[str, str], Scope | None]] = {(route.method, route.path): route.scope for route in ROUTES}
+_FOR_TENANTS: Final = frozenset((route.method, route.path) for route in ROUTES if route.for_tenants)
 
 
 def create_app(parts: Parts) -> Flask:
@@ -50,7 +51,7 @@ def create_app(parts: Parts) -> Flask:
     _guard(app, parts)
     _measure(app)
     waiters = jobs.Waiters(parts.config.server.threads // 2)
-    app.register_blueprint(jobs.routes(parts.submitter, parts.jobs, waiters))
+    app.register_blueprint(jobs.routes(parts.keys, parts.jobs, waiters))
     app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs, parts.queue_settings))
     app.register_blueprint(queue_control.routes(parts.queues, parts.queue_settings, parts.queue_control, parts.room))
     app.register_blueprint(cancel.routes(parts.canceller, parts.jobs))
@@ -76,9 +77,12 @@ def _guard(app: Flask, parts: Parts) -> None:
             raise Refusal("not-found", "the path begins with more than one slash")
         method = "GET" if request.method in ("HEAD", "OPTIONS") else request.method
         # A route that is missing in the table is for administrators only.
-        scope = _SCOPES.get((method, _path(request.url_rule.rule)), "admin")
+        route = (method, _path(request.url_rule.rule))
+        scope = _SCOPES.get(route, "admin")
         if request.method != "OPTIONS" and scope is not None:
-            parts.gate.check(request.headers.get("Authorization"), scope)
+            g.caller = parts.gate.check(request.headers.get("Authorization"), scope)
+            if g.caller.tenant is not None and route not in _FOR_TENANTS:
+                raise Refusal("forbidden", "this is about all tenants' jobs; the token is for one tenant only")
 
 
 def _measure(app: Flask) -> None:

@@ -18,6 +18,7 @@ from warren_server.auth import Gate
 from warren_server.backlog import Backlog
 from warren_server.cancel import Canceller
 from warren_server.errors import StoreError
+from warren_server.idempotency import Keys
 from warren_server.projection import Projection
 from warren_server.queue_control import QueueControl
 from warren_server.queues import Queues, QueueState, ReadDepths
@@ -31,6 +32,7 @@ from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.cancels import CancelStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
+from warren_server.store.idempotency import KeyStore
 from warren_server.store.jobs import JobStore
 from warren_server.store.queue_settings import QueueSettingsStore
 from warren_server.store.redrives import RedriveStore
@@ -142,6 +144,15 @@ class Parts:
             writer=self.writer,
             publish_wait_seconds=config.server.publish_wait_seconds,
             confirm_seconds=config.server.confirm_seconds,
+        )
+        self.keys = Keys(
+            self.submitter,
+            KeyStore(self.database),
+            # Longer than a submit can take, so that a lock that ended is that of a request that was cut off.
+            lock_seconds=(
+                config.server.publish_wait_seconds + config.server.confirm_seconds + config.store.wait_seconds + 2
+            ),
+            keep_seconds=config.server.idempotency_seconds,
         )
         audit = TokenAudit(self.queue_settings, self.queues.all_states, self.queue_control)
         self._limits = Repeating("limits", _LIMITS_SECONDS, self.room.refresh)

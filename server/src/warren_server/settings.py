@@ -36,6 +36,9 @@ class ServerSettings(Settings):
     """How long a submit waits for the broker's confirm before its outcome is unknown. Default 5 s."""
     drain_seconds: Seconds = 20.0
     """Time running requests have to finish at a stop. Default 20 s."""
+    idempotency_seconds: Annotated[float, Field(ge=1, le=90 * 86400)] = 86400.0
+    """How long an `Idempotency-Key` is remembered, from its first use. Default 86400 s, a day: longer than clients try
+    again."""
 
     @field_validator("bind")
     @classmethod

@@ -99,6 +99,13 @@ VOCABULARY: Final = (
         component="server",
     ),
     Metric(
+        name="warren_idempotency_keys_total",
+        kind="counter",
+        help="Requests with an Idempotency-Key, by what the key said: claim, answered, busy or reused.",
+        labels=("result",),
+        component="server",
+    ),
+    Metric(
         name="warren_events_projected_total",
         kind="counter",
         help="Job events stored.",

@@ -226,6 +226,7 @@ class TokenDocument(Described):
     scopes: list[str]
     created_at: Time | None
     expires_at: Time | None
+    tenant: str | None
     token: str | None = None
 
 

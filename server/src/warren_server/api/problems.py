@@ -65,14 +65,17 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
             status=409, title="A redrive or another retry has the dead letter at hand.", retry_after_seconds=2
         ),
         "not-redrivable": ProblemKind(status=409, title="The dead letter is no job; no queue can take it back."),
+        "idempotency-key-busy": ProblemKind(
+            status=409, title="A request with the same Idempotency-Key is under way.", retry_after_seconds=1
+        ),
         "too-large": ProblemKind(status=413, title="The body is larger than the route takes."),
         "unsupported-media-type": ProblemKind(
             status=415, title="The body must be application/json in UTF-8, not compressed."
         ),
         "invalid-request": ProblemKind(status=422, title="Fields of the request break their rules."),
         "invalid-arguments": ProblemKind(status=422, title="The arguments do not fit the task's signature."),
-        "unsupported-header": ProblemKind(
-            status=422, title="The request carries a header this server does not honour."
+        "idempotency-key-reused": ProblemKind(
+            status=422, title="The Idempotency-Key came with another request before."
         ),
         "queue-full": ProblemKind(
             status=429, title="The queue is at its limit; nothing was accepted.", retry_after_seconds=5
@@ -91,7 +94,9 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
             status=503, title="The broker did not confirm in time: the job may or may not run.", retry_after_seconds=1
         ),
         "store-unavailable": ProblemKind(
-            status=503, title="The store cannot be reached; jobs are still accepted.", retry_after_seconds=2
+            status=503,
+            title="The store cannot be reached; jobs without an Idempotency-Key are still accepted.",
+            retry_after_seconds=2,
         ),
         "change-unfinished": ProblemKind(
             status=503,

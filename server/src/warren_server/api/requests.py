@@ -10,7 +10,7 @@ from flask import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from warren.delay import MAX_SECONDS
-from warren.envelope import JOB_ID, MAX_BODY_BYTES, MAX_PRIORITY, QUEUE_NAME, TASK_NAME
+from warren.envelope import JOB_ID, MAX_BODY_BYTES, MAX_PRIORITY, QUEUE_NAME, TASK_NAME, TENANT
 from warren.errors import Problem
 from warren_server.api.problems import Refusal
 from warren_server.api.strict_json import load_object
@@ -55,6 +55,7 @@ def _schema(rule: re.Pattern[str]) -> WithJsonSchema:
 TaskName = Annotated[str, _name(TASK_NAME, "task"), _schema(TASK_NAME)]
 QueueName = Annotated[str, _name(QUEUE_NAME, "queue"), _schema(QUEUE_NAME)]
 JobId = Annotated[str, _name(JOB_ID, "job"), _schema(JOB_ID)]
+TenantName = Annotated[str, _name(TENANT, "tenant"), _schema(TENANT)]
 Moment = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
@@ -109,6 +110,8 @@ class TokenRequest(BaseModel):
     """What it is for."""
     expires_in: Annotated[float, Field(gt=0, le=10 * 366 * 86400)] | None = None
     """Seconds until it ends; never unless given."""
+    tenant: TenantName | None = None
+    """Whose jobs its bearer submits and sees; without one it sees the jobs of all."""
 
 
 class RateRequest(BaseModel):

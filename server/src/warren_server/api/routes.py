@@ -13,11 +13,12 @@ from warren_server.auth import Scope
 _ALWAYS: Final = ("bad-host", "internal-error")
 _GUARDED: Final = ("unauthenticated", "forbidden", "store-unavailable")
 _BODY: Final = ("bad-request", "bad-json", "too-large", "unsupported-media-type", "invalid-request")
+_KEYED: Final = ("idempotency-key-busy", "idempotency-key-reused")
 _SUBMIT: Final = (
     "unknown-task",
     "unknown-queue",
     "invalid-arguments",
-    "unsupported-header",
+    *_KEYED,
     "queue-full",
     "window-full",
     "broker-unavailable",
@@ -50,6 +51,8 @@ class Route:
         also: Other statuses of success, with what is answered then.
         body_optional: A request without a body is taken too.
         problems: What may go wrong here, beyond what may anywhere.
+        for_tenants: A token of one tenant may use it too; the route sees to it that it only meets that tenant's jobs.
+        keyed: It takes an Idempotency-Key.
         tutorial: It is there only with `WARREN_TUTORIAL=1`.
     """
 
@@ -64,6 +67,8 @@ class Route:
     also: tuple[tuple[int, type[BaseModel]], ...] = ()
     body_optional: bool = False
     problems: tuple[str, ...] = ()
+    for_tenants: bool = False
+    keyed: bool = False
     tutorial: bool = False
 
     @property
@@ -82,6 +87,8 @@ ROUTES: Final = (
         body=requests.JobRequest,
         answer=documents.SubmittedDocument,
         problems=_SUBMIT,
+        keyed=True,
+        for_tenants=True,
     ),
     Route(
         method="POST",
@@ -91,7 +98,9 @@ ROUTES: Final = (
         status=202,
         body=requests.BatchRequest,
         answer=documents.BatchDocument,
-        problems=("unsupported-header",),
+        problems=_KEYED,
+        keyed=True,
+        for_tenants=True,
     ),
     Route(
         method="GET",
@@ -101,6 +110,7 @@ ROUTES: Final = (
         query=requests.JobsQuery,
         answer=documents.JobsDocument,
         problems=("invalid-request",),
+        for_tenants=True,
     ),
     Route(
         method="GET",
@@ -110,6 +120,23 @@ ROUTES: Final = (
         query=requests.WaitQuery,
         answer=documents.JobDocument,
         problems=("unknown-job", "invalid-request"),
+        for_tenants=True,
+    ),
+    Route(
+        method="GET",
+        path="/v1/tasks",
+        summary="List the tasks.",
+        scope="read",
+        answer=documents.TasksDocument,
+        for_tenants=True,
+    ),
+    Route(
+        method="GET",
+        path="/v1/queues",
+        summary="List the queues.",
+        scope="read",
+        answer=documents.QueuesDocument,
+        for_tenants=True,
     ),
     Route(
         method="POST",
@@ -141,8 +168,6 @@ ROUTES: Final = (
         answer=documents.JobDocument,
         problems=("unknown-job", "not-dead", *_RETRY),
     ),
-    Route(method="GET", path="/v1/tasks", summary="List the tasks.", scope="read", answer=documents.TasksDocument),
-    Route(method="GET", path="/v1/queues", summary="List the queues.", scope="read", answer=documents.QueuesDocument),
     Route(
         method="GET",
         path="/v1/queues/{queue}",
@@ -150,6 +175,7 @@ ROUTES: Final = (
         scope="read",
         answer=documents.QueueDocument,
         problems=("unknown-queue",),
+        for_tenants=True,
     ),
     Route(
         method="POST",
@@ -323,5 +349,6 @@ ROUTES: Final = (
         answer=documents.SubmittedDocument,
         problems=("invalid-request", *_SUBMIT),
         tutorial=True,
+        for_tenants=True,
     ),
 )

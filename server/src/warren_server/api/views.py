@@ -47,6 +47,11 @@ def accepted(taken: Accepted) -> Document:
     return document
 
 
+def known(row: Row) -> Document:
+    """Show a job that an earlier request has submitted, as a job just taken is shown."""
+    return {**{name: row[name] for name in ("id", "state", "task", "queue")}, "url": job_url(row["id"])}
+
+
 def job(row: Row, attempts: Sequence[Row]) -> Document:
     """Show a job."""
     last = attempts[-1] if attempts else None
@@ -162,6 +167,7 @@ def token(known: Token, secret: str | None = None) -> Document:
         "scopes": sorted(known.scopes),
         "created_at": time(known.created_ms),
         "expires_at": time(known.expires_ms),
+        "tenant": known.tenant,
     }
     return document if secret is None else {**document, "token": secret}
 

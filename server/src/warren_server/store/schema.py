@@ -132,7 +132,7 @@ idempotency_keys: Final = Table(
     Column("key", String(255), primary_key=True),
     # SHA-256 of the request, in hex: the same key with another request is refused.
     Column("fingerprint", String(64), nullable=False),
-    # Counts how often an expired key was used anew, so that each use makes a job id of its own.
+    # 0 at the key's first use, then the time of each use after it expired, so that each makes job ids of its own.
     Column("generation", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -14,6 +14,7 @@ import httpx
 from warren.client import connection, patience, wire
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.sending import Sending
 from warren.client.synchronous_dead_letters import DeadLetterCalls
 from warren.client.views import (
     Health,
@@ -63,35 +64,51 @@ class Client(DeadLetterCalls):
         self,
         task: Task[..., Any] | str,
         arguments: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
         **options: Unpack[SubmitOptions],
     ) -> JobView:
         """Submit a job; when this returns, the job is safe with the broker.
 
-        A refusal that says the job was certainly not accepted is tried again for a while.
+        What was not accepted, or may not have been, is sent again for a while; under its key the server takes the job
+        once.
 
         Args:
             task: The task, whose signature is then checked here already, or its name.
             arguments: Its arguments by name.
+            idempotency_key: 1 to 255 visible ASCII characters that name this submit, so that it can be repeated from
+                elsewhere; a random one for this call unless given.
             **options: See `SubmitOptions`.
 
         Raises:
             InvalidArguments: The arguments do not fit the task, or are not JSON.
-            RequestFailed: The server refused. `kind` is `outcome-unknown`, or `no-answer`, when the job may have been
-                accepted nevertheless.
+            RequestFailed: The server refused. `kind` is `outcome-unknown`, `no-answer` or `idempotency-key-busy` when
+                the job may have been accepted nevertheless.
         """
         job = JobRequest(task=task, arguments=arguments or {}, **options)
-        return wire.read_job(self._submit(wire.submit(job)))
+        sending = Sending(wire.submit(job, idempotency_key), self._limits, self._rng, time.monotonic())
+        return wire.read_job(self._submit(sending))
 
-    def submit_many(self, jobs: Iterable[JobRequest]) -> list[JobView | RequestFailed]:
+    def submit_many(
+        self, jobs: Iterable[JobRequest], *, idempotency_key: str | None = None
+    ) -> list[JobView | RequestFailed]:
         """Submit many jobs, up to 1000 in a request.
+
+        Args:
+            jobs: The jobs.
+            idempotency_key: Names the whole call, see `submit`; to repeat it takes the same jobs in the same order.
 
         Returns:
             For each job in order what became of it: the job, or why it was refused.
         """
         rest: Iterator[JobRequest] = iter(jobs)
         results: list[JobView | RequestFailed] = []
-        while batch := list(islice(rest, wire.MAX_BATCH)):
-            results += wire.read_batch(self._submit(wire.submit_many(batch)))
+        for number in count():
+            batch = list(islice(rest, wire.MAX_BATCH))
+            if not batch:
+                break
+            request = wire.submit_many(batch, idempotency_key, number)
+            results += self._submit_batch(Sending(request, self._limits, self._rng, time.monotonic()))
         return results
 
     def job(self, job_id: str, wait_seconds: float = 0) -> JobView:
@@ -176,9 +193,11 @@ class Client(DeadLetterCalls):
         """Ask for the tasks the server takes jobs for, with the schemas of their arguments."""
         return wire.read_tasks(self._send(wire.TASKS))
 
-    def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
+    def create_token(
+        self, scopes: Sequence[str], name: str = "", expires_in: float | None = None, tenant: str | None = None
+    ) -> TokenView:
         """Make a token; its secret is in this answer only."""
-        return wire.read_token(self._send(wire.create_token(scopes, name, expires_in)))
+        return wire.read_token(self._send(wire.create_token(scopes, name, expires_in, tenant)))
 
     def tokens(self) -> list[TokenView]:
         """Ask for the tokens there are, without their secrets."""
@@ -204,17 +223,24 @@ class Client(DeadLetterCalls):
     ) -> None:
         self.close()
 
-    def _submit(self, request: Request) -> Answer:
-        deadline = time.monotonic() + self._limits.submit_seconds
-        tries = 0
-        while True:
-            tries += 1
+    def _submit_batch(self, sending: Sending) -> list[JobView | RequestFailed]:
+        results = wire.read_batch(self._submit(sending))
+        while (pause := sending.again_for(results, time.monotonic())) is not None:
+            time.sleep(pause)
             try:
-                answer = self._send(request)
+                results = wire.read_batch(self._submit(sending))
+            except RequestFailed:
+                # What is known of the jobs is worth more than what the last try met.
+                break
+        return results
+
+    def _submit(self, sending: Sending) -> Answer:
+        while True:
+            try:
+                answer = self._send(sending.request)
                 wire.read(answer)
             except RequestFailed as failure:
-                remaining = deadline - time.monotonic()
-                pause = patience.submit_again(failure, tries=tries, remaining_seconds=remaining, rng=self._rng)
+                pause = sending.again(failure, time.monotonic())
                 if pause is None:
                     raise
                 time.sleep(pause)

@@ -264,6 +264,7 @@ class TokenView:
         token: The secret itself, only in the answer that made it.
         created_at: When it was made.
         expires_at: When it ends, or None.
+        tenant: Whose jobs its bearer submits and sees, or None for all.
     """
 
     id: str
@@ -272,6 +273,7 @@ class TokenView:
     token: str | None = field(default=None, repr=False)
     created_at: datetime | None = None
     expires_at: datetime | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -400,6 +402,7 @@ def read_token(document: Mapping[str, Any]) -> TokenView:
         token=document.get("token"),
         created_at=_time(document.get("created_at")),
         expires_at=_time(document.get("expires_at")),
+        tenant=document.get("tenant"),
     )
 
 

@@ -22,7 +22,7 @@ from warren.client.views import (
     TokenView,
 )
 from warren.errors import Problem, RequestFailed
-from warren.request import JobRequest
+from warren.request import JobRequest, check_key
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ class Request:
         params: Query parameters.
         body: JSON document to send, or None.
         extra_seconds: How long the server may take over what is usual, because it was asked to wait.
+        key: Idempotency key of a submit, or None.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     extra_seconds: float = 0.0
+    key: str | None = None
 
     @property
     def content(self) -> bytes | None:
@@ -59,7 +61,11 @@ class Request:
     @property
     def headers(self) -> dict[str, str]:
         """The headers beyond those of every request."""
-        return {} if self.body is None else {"content-type": "application/json"}
+        headers = {} if self.body is None else {"content-type": "application/json"}
+        if self.key is not None:
+            # A string of structured fields (RFC 9651, 4.1.6).
+            headers["idempotency-key"] = '"' + self.key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +83,31 @@ class Answer:
     content: bytes
 
 
-def submit(job: JobRequest) -> Request:
-    """Build the request that submits a job."""
-    return Request(method="POST", path="/v1/jobs", body=document(job))
+def submit(job: JobRequest, key: str | None = None) -> Request:
+    """Build the request that submits a job.
+
+    Raises:
+        InvalidArguments: The job breaks a rule, or the key does.
+    """
+    check_key(job.task_name, key)
+    return Request(method="POST", path="/v1/jobs", body=document(job), key=key)
 
 
-def submit_many(jobs: Sequence[JobRequest]) -> Request:
-    """Build the request that submits up to `MAX_BATCH` jobs."""
-    return Request(method="POST", path="/v1/jobs/batch", body={"jobs": [document(job) for job in jobs]})
+def submit_many(jobs: Sequence[JobRequest], key: str | None = None, batch: int = 0) -> Request:
+    """Build the request that submits up to `MAX_BATCH` jobs.
+
+    Args:
+        jobs: The jobs.
+        key: Idempotency key of the call.
+        batch: Number of this request in the call, from 0; those after the first have keys of their own.
+
+    Raises:
+        InvalidArguments: A job breaks a rule, or the key does.
+    """
+    own = key if key is None or batch == 0 else f"{key}/{batch}"
+    check_key(jobs[0].task_name, own)
+    body = {"jobs": [document(job) for job in jobs]}
+    return Request(method="POST", path="/v1/jobs/batch", body=body, key=own)
 
 
 def job(job_id: str, wait_seconds: float = 0) -> Request:
@@ -145,9 +168,9 @@ def limit_queue(name: str, limits: QueueLimits) -> Request:
     return Request(method="PUT", path=f"/v1/queues/{_word(name)}/limits", body=body)
 
 
-def create_token(scopes: Sequence[str], name: str, expires_in: float | None) -> Request:
+def create_token(scopes: Sequence[str], name: str, expires_in: float | None, tenant: str | None) -> Request:
     """Build the request that makes a token."""
-    body = {"scopes": list(scopes), "name": name, "expires_in": expires_in}
+    body = {"scopes": list(scopes), "name": name, "expires_in": expires_in, "tenant": tenant}
     return Request(method="POST", path="/v1/tokens", body={key: value for key, value in body.items() if value})
 
 

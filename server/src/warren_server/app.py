@@ -9,7 +9,7 @@ from typing import Final
 from flask import Flask, Response, g, request
 
 from warren import metrics
-from warren_server.api import dead_letters, health, jobs, problems, queues, tokens, tutorial
+from warren_server.api import dead_letters, health, jobs, problems, queues, schedules, tokens, tutorial
 from warren_server.api.problems import Refusal
 from warren_server.api.requests import MAX_REQUEST_BYTES
 from warren_server.api.routes import ROUTES
@@ -42,6 +42,7 @@ def create_app(parts: Parts) -> Flask:
     app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs))
     app.register_blueprint(dead_letters.routes(parts.letters))
     app.register_blueprint(tokens.routes(parts.tokens))
+    app.register_blueprint(schedules.routes(parts.planner))
     app.register_blueprint(health.routes(parts.checks))
     if parts.config.offer.tutorial:
         app.register_blueprint(tutorial.routes(parts.submitter))

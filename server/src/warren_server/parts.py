@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,16 @@ from warren_server.auth import Gate
 from warren_server.errors import StoreError
 from warren_server.projection import Projection
 from warren_server.queues import Queues, QueueState, ReadDepths
-from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
+from warren_server.schedules.declared import DeclaredSchedules, apply_declared, read_declared
+from warren_server.schedules.planner import Planner
+from warren_server.schedules.ticker import Ticker
+from warren_server.settings import AuthSettings, OfferSettings, ScheduleSettings, ServerSettings, StoreSettings
 from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
 from warren_server.store.jobs import JobStore
+from warren_server.store.schedules import ScheduleStore
+from warren_server.store.ticks import TickStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
@@ -44,6 +50,7 @@ class ServerConfig:
         auth: Who may use it.
         offer: What it offers.
         tasks: The tasks it takes jobs for.
+        declared: The schedules a file declares, if there is one.
     """
 
     server: ServerSettings
@@ -52,19 +59,21 @@ class ServerConfig:
     auth: AuthSettings
     offer: OfferSettings
     tasks: KnownTasks
+    declared: DeclaredSchedules | None = None
 
 
 def read_config() -> ServerConfig:
     """Read the environment.
 
     Raises:
-        SettingsError: A setting breaks its rule, or tasks cannot be loaded.
+        SettingsError: A setting breaks its rule, or tasks or schedules cannot be loaded.
     """
     offer = load(OfferSettings)
     modules = load(TaskSettings).tasks
     tasks = _from_catalog(offer.catalog) if offer.catalog is not None else from_registry(load_tasks(modules))
     if offer.tutorial and "greet" not in tasks:
         raise SettingsError("WARREN_TUTORIAL is 1: this needs a task called greet; name its module in WARREN_TASKS")
+    schedules = load(ScheduleSettings).schedules
     return ServerConfig(
         server=load(ServerSettings),
         store=load(StoreSettings),
@@ -72,6 +81,7 @@ def read_config() -> ServerConfig:
         auth=load(AuthSettings),
         offer=offer,
         tasks=tasks,
+        declared=None if schedules is None else read_declared(schedules, tasks),
     )
 
 
@@ -114,6 +124,25 @@ class Parts:
             confirm_seconds=config.server.confirm_seconds,
         )
         self._prepared = threading.Event()
+        self.schedules = ScheduleStore(self.database)
+        ticks = TickStore(self.database)
+        self.ticker = Ticker(
+            ticks=ticks,
+            jobs=self.jobs,
+            submitter=self.submitter,
+            tasks=config.tasks,
+            ready=self._broker_takes_jobs,
+            lease_seconds=lease_seconds(config.server, config.store),
+            prepare=self._apply_declared,
+        )
+        self.planner = Planner(
+            schedules=self.schedules,
+            ticks=ticks,
+            submitter=self.submitter,
+            tasks=config.tasks,
+            queues=self.queues,
+            on_change=self.ticker.wake,
+        )
         self._stopping = threading.Event()
         self._closing = Closing()
 
@@ -126,6 +155,8 @@ class Parts:
         self._closing.add("writer", self.writer.stop)
         self._closing.add("projection", self.projection.stop)
         self._closing.add("announcer", self.announcer.stop)
+        self.ticker.start()
+        self._closing.add("ticker", self.ticker.stop)
         preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
         preparing.start()
         self._closing.add("preparation", lambda: preparing.join(5))
@@ -142,12 +173,19 @@ class Parts:
 
     def checks(self) -> Mapping[str, bool]:
         """Tell how the parts are doing."""
-        status = self.transport.status
         return {
-            "broker": status.connected and not status.blocked and self._prepared.is_set(),
+            "broker": self._broker_takes_jobs(),
             "store": self._store_answers(),
             "serving": not self.draining.is_set(),
         }
+
+    def _broker_takes_jobs(self) -> bool:
+        status = self.transport.status
+        return status.connected and not status.blocked and self._prepared.is_set()
+
+    def _apply_declared(self) -> None:
+        if self.config.declared is not None:
+            apply_declared(self.config.declared, self.schedules, time.time_ns() // 1_000_000)
 
     def _store_answers(self) -> bool:
         try:
@@ -171,6 +209,11 @@ class Parts:
             self.projection.start()
             self.announcer.start()
             return
+
+
+def lease_seconds(server: ServerSettings, store: StoreSettings) -> float:
+    """Return how long a claimed tick is its server's: as long as a submit takes at most, and a second."""
+    return server.publish_wait_seconds + server.confirm_seconds + store.wait_seconds + 1
 
 
 def assemble(config: ServerConfig) -> Parts:

@@ -86,7 +86,7 @@ def _responses(route: Route) -> dict[str, Any]:
     if route.path == "/readyz":
         content = {"application/json": {"schema": {"type": "object"}}}
         answers["503"] = {"description": _told(["not-ready"]), "content": content}
-    return {str(route.status): success, **answers}
+    return {**{str(status): success for status in (route.status, *route.also)}, **answers}
 
 
 def _told(kinds: list[str]) -> str:

@@ -49,9 +49,13 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "unknown-queue": ProblemKind(status=404, title="There is no such queue."),
         "unknown-dead-letter": ProblemKind(status=404, title="There is no such dead letter."),
         "unknown-token": ProblemKind(status=404, title="There is no such token."),
+        "unknown-schedule": ProblemKind(status=404, title="There is no such schedule."),
         "method-not-allowed": ProblemKind(status=405, title="The route does not take this method."),
         "request-timeout": ProblemKind(status=408, title="The request did not arrive in time."),
         "not-dead": ProblemKind(status=409, title="Only a dead job can be retried."),
+        "schedule-from-file": ProblemKind(
+            status=409, title="The schedule is declared in a file and can only be changed there."
+        ),
         "too-large": ProblemKind(status=413, title="The body is larger than the route takes."),
         "unsupported-media-type": ProblemKind(
             status=415, title="The body must be application/json in UTF-8, not compressed."

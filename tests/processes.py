@@ -48,8 +48,8 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
-        server = self._start("warren_server", WARREN_SERVER_BIND=f"127.0.0.1:{self.port}", **environment)
+    def start_server(self, module: str = "warren_server", **environment: str) -> subprocess.Popen[bytes]:
+        server = self._start(module, WARREN_SERVER_BIND=f"127.0.0.1:{self.port}", **environment)
         eventually(lambda: self._ready(server), 30)
         return server
 

@@ -125,9 +125,9 @@ class Parts:
         )
         self._prepared = threading.Event()
         self.schedules = ScheduleStore(self.database)
-        ticks = TickStore(self.database)
+        self.ticks = TickStore(self.database)
         self.ticker = Ticker(
-            ticks=ticks,
+            ticks=self.ticks,
             jobs=self.jobs,
             submitter=self.submitter,
             tasks=config.tasks,
@@ -137,7 +137,7 @@ class Parts:
         )
         self.planner = Planner(
             schedules=self.schedules,
-            ticks=ticks,
+            ticks=self.ticks,
             submitter=self.submitter,
             tasks=config.tasks,
             queues=self.queues,

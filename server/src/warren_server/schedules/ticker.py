@@ -117,10 +117,12 @@ class Ticker:
                 _measure(now_ms - min(schedule.next_ms or now_ms for schedule in agenda.due))
             return LOOK_SECONDS
         plans = [(schedule, _plan(schedule, now_ms)) for schedule in agenda.due if self._is_ours(schedule, now_ms)]
-        moved, claimed = self._claim(_bounded(plans), now_ms)
-        self._fire(claimed + self._take_over(agenda.left, now_ms))
+        chosen = _bounded(plans)
+        moved, claimed = self._claim(chosen, now_ms)
+        fired = self._fire(claimed + self._take_over(agenda.left, now_ms))
         self._prune(now_ms)
-        if any((planned.next_ms or now_ms + 1) <= now_ms for _, planned in moved) or len(_bounded(plans)) < len(plans):
+        behind = len(chosen) < len(plans) or any((planned.next_ms or now_ms + 1) <= now_ms for _, planned in moved)
+        if (moved and behind) or (agenda.left and fired):
             return 0
         until_next = LOOK_SECONDS if agenda.next_ms is None else (agenda.next_ms - self._clock()) / 1000
         return min(max(until_next, 0), LOOK_SECONDS)
@@ -168,38 +170,29 @@ class Ticker:
                 self._settle([Result(tick=tick, state="fired", fired_ms=self._clock())])
         return to_fire
 
-    def _fire(self, claimed: Sequence[tuple[Schedule, Tick]]) -> None:
+    def _fire(self, claimed: Sequence[tuple[Schedule, Tick]]) -> bool:
+        """Submit the jobs of ticks and mark the ticks; tell whether any fired."""
         if not claimed:
-            return
+            return False
         requests = [job_request(schedule.definition, _jitter(schedule, tick)) for schedule, tick in claimed]
         identities = [Identity(id=tick.job, enqueued_ms=tick.claimed_ms) for _, tick in claimed]
         outcomes = self._submitter.submit_many(requests, identities)
         now_ms = self._clock()
-        self._settle([_result(tick, outcome, now_ms) for (_, tick), outcome in zip(claimed, outcomes, strict=True)])
+        results = [_result(tick, outcome, now_ms) for (_, tick), outcome in zip(claimed, outcomes, strict=True)]
+        self._settle(results)
+        return any(result.state == "fired" for result in results)
 
     def _settle(self, results: Sequence[Result]) -> None:
         self._ticks.settle(results)
         for result in results:
-            tick = result.tick
-            told = {"schedule": tick.schedule, "tick_ms": tick.tick_ms, "job": tick.job}
-            match result.state:
-                case "fired":
-                    _count("fired")
-                    _measure((result.fired_ms or 0) - tick.tick_ms)
-                    logger.debug("schedule %s fired", tick.schedule, extra={"event": "tick_fired", **told})
-                case "refused":
-                    _count("refused")
-                    logger.error(
-                        "schedule %s cannot fire: %s",
-                        tick.schedule,
-                        result.error,
-                        extra={"event": "tick_refused", **told},
-                    )
-                case "claimed":
-                    _measure(self._clock() - tick.tick_ms)
-                    logger.warning(
-                        "schedule %s waits: %s", tick.schedule, result.error, extra={"event": "tick_waits", **told}
-                    )
+            if result.state != "claimed":
+                _count(result.state)
+            if result.state == "fired":
+                _measure((result.fired_ms or 0) - result.tick.tick_ms)
+        _warn([result for result in results if result.state != "fired"])
+        waiting = [result.tick.tick_ms for result in results if result.state == "claimed"]
+        if waiting:
+            _measure(self._clock() - min(waiting))
 
     def _prune(self, now_ms: int) -> None:
         if time.monotonic() >= self._prune_at:
@@ -249,6 +242,16 @@ def _tell(schedule: Schedule, planned: Plan) -> None:
             f", and all before the latest {MAX_MISSED}" if planned.dropped else "",
             extra={"event": "ticks_skipped", "schedule": schedule.name},
         )
+
+
+def _warn(results: Sequence[Result]) -> None:
+    """Say once for each schedule what keeps its ticks from firing."""
+    for schedule, result in {result.tick.schedule: result for result in results}.items():
+        told = {"schedule": schedule, "tick_ms": result.tick.tick_ms, "job": result.tick.job}
+        if result.state == "refused":
+            logger.error("schedule %s cannot fire: %s", schedule, result.error, extra={"event": "tick_refused", **told})
+        else:
+            logger.warning("schedule %s waits: %s", schedule, result.error, extra={"event": "tick_waits", **told})
 
 
 def _count(outcome: str, number: int = 1) -> None:

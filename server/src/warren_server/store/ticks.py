@@ -60,7 +60,7 @@ class Agenda:
     """What is to be done now, and when to look again.
 
     Attributes:
-        due: Schedules with ticks that are due, the longest due first.
+        due: Schedules with ticks that are due, the longest due first; none with `MAX_OPEN` ticks that wait.
         left: Ticks whose claim ran out, with their schedules.
         next_ms: First tick that is not due yet, or None.
     """
@@ -98,9 +98,11 @@ class TickStore:
     def agenda(self, now_ms: int) -> Agenda:
         """Look what is to be done."""
         awake = schedules.c.paused.is_(False)
+        waiting = select(ticks.c.schedule).where(ticks.c.state == "claimed").group_by(ticks.c.schedule)
+        crowded = waiting.having(func.count() >= MAX_OPEN)
         due = (
             select(schedules)
-            .where(awake, schedules.c.next_ms <= now_ms)
+            .where(awake, schedules.c.next_ms <= now_ms, schedules.c.name.not_in(crowded))
             .order_by(schedules.c.next_ms, schedules.c.name)
             .limit(_LOOK)
         )
@@ -133,8 +135,7 @@ class TickStore:
 
         Returns:
             Names of the schedules that were moved on, and the ticks that are now this server's to fire. Not among them
-            are schedules that another server has dealt with, that were changed meanwhile, or that have too many ticks
-            waiting.
+            are schedules that another server has dealt with, or that were changed meanwhile.
         """
         moved, claimed = set(), []
         with self._database.write() as connection:
@@ -211,10 +212,7 @@ class TickStore:
 
 
 def _move(connection: Connection, schedule: Schedule, plan: Plan) -> bool:
-    """Move a schedule on by its plan, unless it is not as it was read or has too many ticks waiting."""
-    waiting = select(func.count()).where(ticks.c.schedule == schedule.name, ticks.c.state == "claimed")
-    if (connection.scalar(waiting) or 0) >= MAX_OPEN:
-        return False
+    """Move a schedule on by its plan, unless it is no longer as it was read."""
     as_read = and_(
         schedules.c.name == schedule.name,
         schedules.c.created_ms == schedule.created_ms,

@@ -7,6 +7,7 @@ the same rule for trying again (`patience`); they differ only in how they wait.
 from warren.client.asynchronous import AsyncClient
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.schedule_views import ScheduleDefinition, ScheduleView, TickView
 from warren.client.synchronous import Client
 from warren.client.views import (
     AttemptView,
@@ -33,7 +34,10 @@ __all__ = [
     "JobView",
     "Patience",
     "QueueView",
+    "ScheduleDefinition",
+    "ScheduleView",
     "SubmitOptions",
     "TaskView",
+    "TickView",
     "TokenView",
 ]

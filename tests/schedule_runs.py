@@ -150,7 +150,8 @@ def servers(folder: Path, broker: BrokerSettings, store: str) -> Iterator[Server
     stacks = []
     for number in range(2):
         (folder / f"server-{number}").mkdir()
-        stacks.append(Stack(folder=folder / f"server-{number}", broker=broker, tasks="fault_tasks"))
+        own = folder / f"server-{number}"
+        stacks.append(Stack(folder=own, broker=broker, tasks="fault_tasks", ready_seconds=90))
     history = folder / "history"
     history.touch()
     made = Servers(stacks=stacks, history=history, store=store)

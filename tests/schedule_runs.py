@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -45,6 +46,8 @@ class Servers:
     kills: int = 0
 
     def start(self, number: int, **environment: str) -> None:
+        # Processes that outlived their parent for a moment must not answer for the new server.
+        eventually(lambda: not _listens(self.stacks[number].port), 30)
         module = "dying_server" if "DYING_SERVER_AT" in environment else "warren_server"
         server = self.stacks[number].start_server(
             module, WARREN_SERVER_PROCESSES="2", WARREN_STORE_URL=self.store, **environment
@@ -169,6 +172,11 @@ def start_in(seconds: int) -> tuple[str, int]:
     """Return a whole second to come, as text and in milliseconds."""
     second = int(time.time()) + seconds
     return datetime.fromtimestamp(second, UTC).isoformat(), second * 1000
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _ms(text: str) -> int:

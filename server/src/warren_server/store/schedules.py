@@ -89,7 +89,8 @@ def _write(connection: Connection, old: Schedule | None, new: Schedule | None) -
     row = _row(new)
     if old is None:
         insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        return bool(connection.execute(insert(schedules).values(row).on_conflict_do_nothing()).rowcount)
+        made = insert(schedules).values(row).on_conflict_do_nothing().returning(schedules.c.name)
+        return connection.scalar(made) is not None
     connection.execute(update(schedules).where(schedules.c.name == new.name).values(row))
     return True
 

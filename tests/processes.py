@@ -35,12 +35,14 @@ class Stack:
         broker: The broker they use.
         tasks: Value of `WARREN_TASKS`.
         environment: Further variables for all of them.
+        ready_seconds: How long a server may take to be ready.
     """
 
     folder: Path
     broker: BrokerSettings
     tasks: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    ready_seconds: float = 30
     port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -48,9 +50,9 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
-        server = self._start("warren_server", WARREN_SERVER_BIND=f"127.0.0.1:{self.port}", **environment)
-        eventually(lambda: self._ready(server), 30)
+    def start_server(self, module: str = "warren_server", **environment: str) -> subprocess.Popen[bytes]:
+        server = self._start(module, WARREN_SERVER_BIND=f"127.0.0.1:{self.port}", **environment)
+        eventually(lambda: self._ready(server), self.ready_seconds)
         return server
 
     def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:

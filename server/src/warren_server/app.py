@@ -19,6 +19,7 @@ from warren_server.api import (
     queues,
     redrives,
     retries,
+    schedules,
     tokens,
     tutorial,
 )
@@ -59,6 +60,7 @@ def create_app(parts: Parts) -> Flask:
     app.register_blueprint(retries.routes(parts.retrier, parts.jobs))
     app.register_blueprint(redrives.routes(parts.redriver, parts.redrives, parts.letters))
     app.register_blueprint(tokens.routes(parts.tokens))
+    app.register_blueprint(schedules.routes(parts.planner))
     app.register_blueprint(health.routes(parts.checks))
     if parts.config.offer.tutorial:
         app.register_blueprint(tutorial.routes(parts.submitter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,11 @@ from warren_server.redriver import Redriver
 from warren_server.repeating import Repeating
 from warren_server.retry import Retrier
 from warren_server.room import Room
+from warren_server.schedules.declared import DeclaredSchedules, apply_declared, read_declared
+from warren_server.schedules.planner import Planner
+from warren_server.schedules.ticker import Ticker
 from warren_server.sending import Sender
-from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
+from warren_server.settings import AuthSettings, OfferSettings, ScheduleSettings, ServerSettings, StoreSettings
 from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.cancels import CancelStore
 from warren_server.store.dead_letters import DeadLetterStore
@@ -36,6 +40,8 @@ from warren_server.store.idempotency import KeyStore
 from warren_server.store.jobs import JobStore
 from warren_server.store.queue_settings import QueueSettingsStore
 from warren_server.store.redrives import RedriveStore
+from warren_server.store.schedules import ScheduleStore
+from warren_server.store.ticks import TickStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
@@ -63,6 +69,7 @@ class ServerConfig:
         auth: Who may use it.
         offer: What it offers.
         tasks: The tasks it takes jobs for.
+        declared: The schedules a file declares, if there is one.
     """
 
     server: ServerSettings
@@ -71,19 +78,21 @@ class ServerConfig:
     auth: AuthSettings
     offer: OfferSettings
     tasks: KnownTasks
+    declared: DeclaredSchedules | None = None
 
 
 def read_config() -> ServerConfig:
     """Read the environment.
 
     Raises:
-        SettingsError: A setting breaks its rule, or tasks cannot be loaded.
+        SettingsError: A setting breaks its rule, or tasks or schedules cannot be loaded.
     """
     offer = load(OfferSettings)
     modules = load(TaskSettings).tasks
     tasks = _from_catalog(offer.catalog) if offer.catalog is not None else from_registry(load_tasks(modules))
     if offer.tutorial and "greet" not in tasks:
         raise SettingsError("WARREN_TUTORIAL is 1: this needs a task called greet; name its module in WARREN_TASKS")
+    schedules = load(ScheduleSettings).schedules
     return ServerConfig(
         server=load(ServerSettings),
         store=load(StoreSettings),
@@ -91,6 +100,7 @@ def read_config() -> ServerConfig:
         auth=load(AuthSettings),
         offer=offer,
         tasks=tasks,
+        declared=None if schedules is None else read_declared(schedules, tasks),
     )
 
 
@@ -162,6 +172,25 @@ class Parts:
             Repeating("backlog", _BACKLOG_SECONDS, Backlog(self.transport).look),
         )
         self._prepared = threading.Event()
+        self.schedules = ScheduleStore(self.database)
+        self.ticks = TickStore(self.database)
+        self.ticker = Ticker(
+            ticks=self.ticks,
+            jobs=self.jobs,
+            submitter=self.submitter,
+            tasks=config.tasks,
+            ready=self._broker_takes_jobs,
+            lease_seconds=lease_seconds(config.server, config.store),
+            prepare=self._apply_declared,
+        )
+        self.planner = Planner(
+            schedules=self.schedules,
+            ticks=self.ticks,
+            submitter=self.submitter,
+            tasks=config.tasks,
+            queues=self.queues,
+            on_change=self.ticker.wake,
+        )
         self._stopping = threading.Event()
         self._closing = Closing()
 
@@ -178,6 +207,8 @@ class Parts:
             self._closing.add("rounds", each.stop)
         self._limits.start()
         self._closing.add("redriver", self.redriver.stop)
+        self.ticker.start()
+        self._closing.add("ticker", self.ticker.stop)
         preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
         preparing.start()
         self._closing.add("preparation", lambda: preparing.join(5))
@@ -194,12 +225,19 @@ class Parts:
 
     def checks(self) -> Mapping[str, bool]:
         """Tell how the parts are doing."""
-        status = self.transport.status
         return {
-            "broker": status.connected and not status.blocked and self._prepared.is_set(),
+            "broker": self._broker_takes_jobs(),
             "store": self._store_answers(),
             "serving": not self.draining.is_set(),
         }
+
+    def _broker_takes_jobs(self) -> bool:
+        status = self.transport.status
+        return status.connected and not status.blocked and self._prepared.is_set()
+
+    def _apply_declared(self) -> None:
+        if self.config.declared is not None:
+            apply_declared(self.config.declared, self.schedules, time.time_ns() // 1_000_000)
 
     def _store_answers(self) -> bool:
         try:
@@ -226,6 +264,11 @@ class Parts:
                 each.start()
             self.redriver.start()
             return
+
+
+def lease_seconds(server: ServerSettings, store: StoreSettings) -> float:
+    """Return how long a claimed tick is its server's: as long as a submit takes at most, and a second."""
+    return server.publish_wait_seconds + server.confirm_seconds + store.wait_seconds + 1
 
 
 def assemble(config: ServerConfig) -> Parts:

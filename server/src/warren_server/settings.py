@@ -117,3 +117,13 @@ class OfferSettings(Settings):
     default."""
     tutorial: bool = False
     """Offer `/add-job/<cmd>`, the tutorial's route. Default off: it changes things on GET."""
+
+
+class ScheduleSettings(Settings):
+    """Which schedules are declared, not made by the API."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_")
+
+    schedules: Path | None = None
+    """TOML file of schedules, read at each start: those that are new or differ are written to the store, those that
+    vanished from it are removed, those made by the API are left alone. No default: schedules stay as they are."""

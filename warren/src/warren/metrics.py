@@ -143,6 +143,19 @@ VOCABULARY: Final = (
         component="server",
     ),
     Metric(
+        name="warren_schedule_ticks_total",
+        kind="counter",
+        help="Ticks of schedules, by outcome: fired, skipped, refused.",
+        labels=("outcome",),
+        component="server",
+    ),
+    Metric(
+        name="warren_schedule_lag_seconds",
+        kind="gauge",
+        help="How late the latest tick of a schedule fired; grows while ticks wait for the broker.",
+        component="server",
+    ),
+    Metric(
         name="warren_attempts_total",
         kind="counter",
         help="Attempts ended, by outcome.",

@@ -50,6 +50,7 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "unknown-dead-letter": ProblemKind(status=404, title="There is no such dead letter."),
         "unknown-redrive": ProblemKind(status=404, title="There is no such redrive."),
         "unknown-token": ProblemKind(status=404, title="There is no such token."),
+        "unknown-schedule": ProblemKind(status=404, title="There is no such schedule."),
         "method-not-allowed": ProblemKind(status=405, title="The route does not take this method."),
         "request-timeout": ProblemKind(status=408, title="The request did not arrive in time."),
         "not-dead": ProblemKind(status=409, title="Only a dead job can be retried."),
@@ -67,6 +68,9 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "not-redrivable": ProblemKind(status=409, title="The dead letter is no job; no queue can take it back."),
         "idempotency-key-busy": ProblemKind(
             status=409, title="A request with the same Idempotency-Key is under way.", retry_after_seconds=1
+        ),
+        "schedule-from-file": ProblemKind(
+            status=409, title="The schedule is declared in a file and can only be changed there."
         ),
         "too-large": ProblemKind(status=413, title="The body is larger than the route takes."),
         "unsupported-media-type": ProblemKind(

@@ -7,7 +7,14 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from warren_server.api import dead_letter_documents, dead_letter_requests, documents, requests
+from warren_server.api import (
+    dead_letter_documents,
+    dead_letter_requests,
+    documents,
+    requests,
+    schedule_documents,
+    schedule_requests,
+)
 from warren_server.auth import Scope
 
 _ALWAYS: Final = ("bad-host", "internal-error")
@@ -322,6 +329,65 @@ ROUTES: Final = (
         scope="admin",
         status=204,
         problems=("unknown-token",),
+    ),
+    Route(
+        method="GET",
+        path="/v1/schedules",
+        summary="List the schedules.",
+        scope="read",
+        answer=schedule_documents.SchedulesDocument,
+    ),
+    Route(
+        method="PUT",
+        path="/v1/schedules/{schedule}",
+        summary="Make a schedule (201) or change it (200).",
+        scope="admin",
+        also=((201, schedule_documents.SchedulePutDocument),),
+        body=schedule_requests.ScheduleRequest,
+        query=schedule_requests.SchedulePutQuery,
+        answer=schedule_documents.SchedulePutDocument,
+        problems=("invalid-arguments", "schedule-from-file", "broker-unavailable"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/schedules/{schedule}",
+        summary="Get a schedule with its next and last ticks.",
+        scope="read",
+        answer=schedule_documents.ScheduleTicksDocument,
+        problems=("unknown-schedule",),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/schedules/{schedule}",
+        summary="Remove a schedule.",
+        scope="admin",
+        status=204,
+        problems=("unknown-schedule", "schedule-from-file"),
+    ),
+    Route(
+        method="POST",
+        path="/v1/schedules/{schedule}/pause",
+        summary="Let a schedule rest.",
+        scope="admin",
+        answer=schedule_documents.ScheduleDocument,
+        problems=("unknown-schedule",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/schedules/{schedule}/resume",
+        summary="Let a paused schedule go on; its policy decides on the ticks it missed.",
+        scope="admin",
+        answer=schedule_documents.ScheduleDocument,
+        problems=("unknown-schedule",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/schedules/{schedule}/run",
+        summary="Submit one job of a schedule now, outside its ticks.",
+        scope="admin",
+        status=202,
+        answer=documents.SubmittedDocument,
+        problems=("unknown-schedule", "invalid-request", *_SUBMIT),
     ),
     Route(
         method="GET",

@@ -148,10 +148,13 @@ schedules: Final = Table(
     "schedules",
     metadata,
     Column("name", String(100), primary_key=True),
-    Column("source", String(16), nullable=False),
+    # The declared file it comes from; None when it was made by the API.
+    Column("file", Text),
     Column("cron", Text),
     Column("interval_seconds", BigInteger),
     Column("timezone", Text, nullable=False),
+    # No tick before it, intervals count from it; None for when the schedule was made.
+    Column("start_ms", BigInteger),
     Column("jitter_seconds", BigInteger, nullable=False),
     Column("catch_up", String(8), nullable=False),
     Column("task", Text, nullable=False),
@@ -160,7 +163,7 @@ schedules: Final = Table(
     Column("paused", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
-    # The next tick; None while paused or when there is none.
+    # The first tick that was not dealt with; None when there is none.
     Column("next_ms", BigInteger),
     Index("schedules_by_next", "next_ms"),
 )
@@ -171,7 +174,9 @@ ticks: Final = Table(
     Column("schedule", String(100), primary_key=True),
     Column("tick_ms", BigInteger, primary_key=True),
     Column("job", String(36), nullable=False),
+    # claimed, fired or refused.
     Column("state", String(16), nullable=False),
+    Column("claimed_ms", BigInteger, nullable=False),
     # Until when the server that claimed the tick has it to itself.
     Column("lease_ms", BigInteger, nullable=False),
     Column("fired_ms", BigInteger),

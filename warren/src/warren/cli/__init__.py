@@ -14,6 +14,7 @@ from warren.cli.exits import EPILOG, failure
 from warren.cli.jobs import jobs, status, watch
 from warren.cli.queues import queues
 from warren.cli.run import server, worker
+from warren.cli.schedules import schedules
 from warren.cli.submit import submit
 from warren.cli.tasks import tasks
 from warren.cli.token import token
@@ -44,6 +45,6 @@ def main() -> None:
 
 for command in (
     server, worker, up, submit, status, watch, cancel, jobs, queues, tasks, dead,
-    token, topology, doctor, completion, version,
+    schedules, token, topology, doctor, completion, version,
 ):  # fmt: skip
     main.add_command(command)

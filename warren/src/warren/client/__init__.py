@@ -17,6 +17,7 @@ from warren.client.dead_letters import (
 )
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.schedule_views import ScheduleDefinition, ScheduleView, TickView
 from warren.client.synchronous import Client
 from warren.client.views import (
     AttemptView,
@@ -56,8 +57,11 @@ __all__ = [
     "QueueView",
     "RedriveView",
     "RetryOptions",
+    "ScheduleDefinition",
+    "ScheduleView",
     "SubmitOptions",
     "TaskView",
+    "TickView",
     "TokenView",
     "TokensView",
 ]

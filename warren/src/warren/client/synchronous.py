@@ -14,6 +14,7 @@ import httpx
 from warren.client import connection, patience, wire
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.schedule_views import ScheduleDefinition, ScheduleView
 from warren.client.sending import Sending
 from warren.client.synchronous_dead_letters import DeadLetterCalls
 from warren.client.views import (
@@ -206,6 +207,40 @@ class Client(DeadLetterCalls):
     def revoke_token(self, token_id: str) -> None:
         """Revoke a token."""
         wire.read(self._send(wire.revoke_token(token_id)))
+
+    def schedules(self) -> list[ScheduleView]:
+        """Ask for all schedules."""
+        return wire.read_schedules(self._send(wire.SCHEDULES))
+
+    def schedule(self, name: str) -> ScheduleView:
+        """Ask for one schedule, with the ticks to come and the last ones."""
+        return wire.read_schedule(self._send(wire.schedule(name)))
+
+    def put_schedule(self, name: str, definition: ScheduleDefinition, *, dry_run: bool = False) -> ScheduleView:
+        """Make a schedule, or change the one of that name to this.
+
+        Args:
+            name: Its name.
+            definition: What it is to be.
+            dry_run: Only check it and tell what would come of it.
+        """
+        return wire.read_schedule(self._send(wire.put_schedule(name, definition, dry_run=dry_run)))
+
+    def delete_schedule(self, name: str) -> None:
+        """Remove a schedule; jobs that were submitted stay."""
+        wire.read(self._send(wire.delete_schedule(name)))
+
+    def pause_schedule(self, name: str) -> ScheduleView:
+        """Let a schedule rest."""
+        return wire.read_schedule(self._send(wire.schedule_order(name, "pause")))
+
+    def resume_schedule(self, name: str) -> ScheduleView:
+        """Let a paused schedule go on; its policy decides on the ticks it missed."""
+        return wire.read_schedule(self._send(wire.schedule_order(name, "resume")))
+
+    def run_schedule(self, name: str) -> JobView:
+        """Submit one job of a schedule now, outside its ticks."""
+        return wire.read_job(self._send(wire.schedule_order(name, "run")))
 
     def health(self) -> Health:
         """Ask whether the server takes jobs now; unready is an answer, not an error."""

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from warren import __version__
-from warren.client import views
+from warren.client import schedule_views, views
 from warren.client.request import document
+from warren.client.schedule_views import ScheduleDefinition, ScheduleView
 from warren.client.views import (
     Health,
     JobPage,
@@ -179,6 +180,28 @@ def revoke_token(token_id: str) -> Request:
     return Request(method="DELETE", path=f"/v1/tokens/{_word(token_id)}")
 
 
+def schedule(name: str) -> Request:
+    """Build the request for one schedule, with its ticks."""
+    return Request(method="GET", path=f"/v1/schedules/{_word(name)}")
+
+
+def put_schedule(name: str, definition: ScheduleDefinition, *, dry_run: bool) -> Request:
+    """Build the request that makes or changes a schedule."""
+    params = {"dry_run": "true"} if dry_run else {}
+    return Request(method="PUT", path=f"/v1/schedules/{_word(name)}", params=params, body=dict(definition))
+
+
+def delete_schedule(name: str) -> Request:
+    """Build the request that removes a schedule."""
+    return Request(method="DELETE", path=f"/v1/schedules/{_word(name)}")
+
+
+def schedule_order(name: str, order: str) -> Request:
+    """Build the request that pauses, resumes or runs a schedule."""
+    return Request(method="POST", path=f"/v1/schedules/{_word(name)}/{order}")
+
+
+SCHEDULES: Final = Request(method="GET", path="/v1/schedules")
 QUEUES: Final = Request(method="GET", path="/v1/queues")
 TASKS: Final = Request(method="GET", path="/v1/tasks")
 TOKENS: Final = Request(method="GET", path="/v1/tokens")
@@ -249,6 +272,16 @@ def read_token(answer: Answer) -> TokenView:
 def read_tokens(answer: Answer) -> list[TokenView]:
     """Read an answer that lists tokens."""
     return _understood(answer, lambda found: [views.read_token(item) for item in found["tokens"]])
+
+
+def read_schedule(answer: Answer) -> ScheduleView:
+    """Read an answer that is a schedule."""
+    return _understood(answer, schedule_views.read_schedule)
+
+
+def read_schedules(answer: Answer) -> list[ScheduleView]:
+    """Read an answer that lists schedules."""
+    return _understood(answer, lambda found: [schedule_views.read_schedule(item) for item in found["schedules"]])
 
 
 def read_health(answer: Answer) -> Health:

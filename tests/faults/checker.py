@@ -76,6 +76,7 @@ class Verdict:
         sent: Submits.
         accepted: Submits answered with 202.
         unknown: Submits whose outcome the client does not know.
+        unknown_ran: Those of them that became jobs and ran.
         refused: Submits that were certainly not accepted.
         lost: Jobs accepted and gone.
         unexpected: Jobs that ran or are recorded and were not submitted.
@@ -93,6 +94,7 @@ class Verdict:
     sent: int
     accepted: int
     unknown: int
+    unknown_ran: int
     refused: int
     lost: int
     unexpected: int
@@ -186,6 +188,7 @@ def judge(lines: Iterable[Line], ending: Ending, bounds: Bounds) -> Verdict:
         sent=len(facts.sent),
         accepted=len(facts.accepted),
         unknown=len(facts.outcome_unknown),
+        unknown_ran=len(facts.outcome_unknown & {facts.key_of[job] for job, seen in facts.jobs.items() if seen.starts}),
         refused=len(facts.refused - set(facts.accepted)),
         lost=len(lost),
         unexpected=len(unexpected),

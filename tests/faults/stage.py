@@ -72,16 +72,30 @@ class Stage:
         self.management.remove_vhost(self.settings)
         self.management.close()
 
-    def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Start the server, and wait until it is ready."""
-        return self.stack.start_server(**environment)
+    def start_server(self, *, dies_at: tuple[str, int] | None = None, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the server, and wait until it is ready.
 
-    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+        Args:
+            dies_at: A failpoint and the hit that kills it, see `failpoints`.
+            environment: Its own variables.
+        """
+        runner, armed = _armed(dies_at)
+        return self.stack.start_server(runner=runner, **(armed | environment))
+
+    def start_worker(self, *, dies_at: tuple[str, int] | None = None, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a worker; arguments as for the server."""
+        runner, armed = _armed(dies_at)
         settings = {"WARREN_WORKER_CONCURRENCY": str(CONCURRENCY), "WARREN_WORKER_PREFETCH": str(PREFETCH)}
-        worker = self.stack.start_worker(**(settings | environment))
+        worker = self.stack.start_worker(runner=runner, **(settings | armed | environment))
         self.workers.append(worker)
         return worker
+
+    def wait_death(self, process: subprocess.Popen[bytes], what: str, timeout_seconds: float = 60) -> float:
+        """Wait until a process has died at its failpoint, and return when."""
+        status = process.wait(timeout_seconds)
+        at = self.fault(what)
+        assert status == -signal.SIGKILL, f"{what}: ended with {status}\n{self.stack.log()}"
+        return at
 
     @contextmanager
     def load(self, *, rate: float = 220.0, mix: Sequence[Sort] = MIX, name: str = "load") -> Iterator[Load]:
@@ -192,6 +206,13 @@ class Stage:
         states = stored_states(self.folder / "store.db")
         accepted = {line.job for line in self.history.lines() if line.kind == "accepted"}
         return all(states.get(job) in FINAL for job in accepted | set(states))
+
+
+def _armed(dies_at: tuple[str, int] | None) -> tuple[str, dict[str, str]]:
+    if dies_at is None:
+        return "", {}
+    name, hits = dies_at
+    return "failpoints", {"FAILPOINT": name, "FAILPOINT_HITS": str(hits), "WARREN_SERVER_PROCESSES": "1"}
 
 
 class Watch:

@@ -75,7 +75,10 @@ def test_a_good_history_is_good() -> None:
 def test_an_unknown_submit_may_have_run_and_one_never_answered_too() -> None:
     story = good().run("d").ends("d").add("sent", "e", expect="succeeded").run("e").ends("e")
 
-    assert story.judge().ok
+    verdict = story.judge()
+
+    assert verdict.ok
+    assert (verdict.unknown, verdict.unknown_ran) == (2, 2)
 
 
 def test_an_unknown_submit_may_be_recorded_without_having_run() -> None:

@@ -1,4 +1,4 @@
-"""F7 and F8: handlers that hang, and jobs that take down what runs them. The neighbours finish, the poison ends dead."""
+"""F7 and F8: handlers that hang, and jobs that take down what runs them. Neighbours finish, poison ends dead."""
 
 from __future__ import annotations
 

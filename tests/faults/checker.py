@@ -19,7 +19,7 @@ INVARIANTS: Final = {
     "I3": "nothing runs that was not submitted, or was refused, and nothing before its time",
     "I4": "every success has an effect",
     "I5": "duplicates <= faults x in flight",
-    "I6": "attempts <= max, plus one per crash",
+    "I6": "attempts <= max, plus one per crash, for each copy of a job; copies <= faults x in flight",
     "I7": "queues, ladder and unroutable are empty at the end",
     "I8": "recovered in time",
 }
@@ -35,7 +35,7 @@ class Bounds:
     Attributes:
         faults: How often the fault struck.
         in_flight: Jobs it can hit at a time: those that run, and those whose confirm or ack is under way.
-        crashes: Runs a job may have above its maximum: crashes that one job may meet.
+        crashes: Crashes that one job may meet; each is a run above its maximum, or a second copy of it.
         recovery_seconds: Longest time to recover, or None when the fault has none.
         effects_once: Jobs whose effect is guarded and must happen once, by id.
     """
@@ -85,7 +85,7 @@ class Verdict:
         unmarked: Second runs that could not know they are: attempt 1 and not redelivered.
         wrong_states: Jobs without exactly one terminal state, or with another than expected.
         early: Delayed jobs that ran before their time.
-        attempts_over: Jobs with more runs than allowed.
+        copies: Jobs with more runs than their attempts and the crashes explain: a fault made two of one.
         left: Messages left in queues.
         recovery_seconds: How long recovery took, or None.
     """
@@ -103,7 +103,7 @@ class Verdict:
     unmarked: int
     wrong_states: int
     early: int
-    attempts_over: int
+    copies: int
     left: int
     recovery_seconds: float | None
 
@@ -171,7 +171,6 @@ def judge(lines: Iterable[Line], ending: Ending, bounds: Bounds) -> Verdict:
     unexpected = _unexpected(facts)
     early = _early(facts)
     duplicates = {job: facts.jobs[job].effects - 1 for job in facts.jobs if facts.jobs[job].effects > 1}
-    over = _attempts_over(facts, bounds)
     left = {queue: count for queue, count in ending.depths.items() if count}
     violations = {
         "I1": _many("lost", lost),
@@ -179,7 +178,7 @@ def judge(lines: Iterable[Line], ending: Ending, bounds: Bounds) -> Verdict:
         "I3": _many("unexpected", unexpected) + _many("early", early),
         "I4": _many("succeeded without effect", _without_effect(facts)),
         "I5": _duplicates_over(duplicates, bounds),
-        "I6": _many("too many runs", over),
+        "I6": _attempts_over(facts, bounds),
         "I7": _many("not empty", [f"{queue}: {count}" for queue, count in left.items()]),
         "I8": _late(ending.recovery_seconds, bounds.recovery_seconds),
     }
@@ -197,7 +196,7 @@ def judge(lines: Iterable[Line], ending: Ending, bounds: Bounds) -> Verdict:
         unmarked=sum(_unmarked(job) for job in facts.jobs.values()),
         wrong_states=len(wrong),
         early=len(early),
-        attempts_over=len(over),
+        copies=_copies(facts, bounds),
         left=sum(left.values()),
         recovery_seconds=ending.recovery_seconds,
     )
@@ -314,13 +313,34 @@ def _duplicates_over(duplicates: Mapping[str, int], bounds: Bounds) -> tuple[str
     return over + _many("guarded effects that happened again", guarded)
 
 
-def _attempts_over(facts: _Facts, bounds: Bounds) -> list[str]:
-    found = []
+def _attempts_over(facts: _Facts, bounds: Bounds) -> tuple[str, ...]:
+    """Judge attempts.
+
+    A fault between the confirm of a job's next attempt and the ack of this one leaves two copies of the job, for
+    nothing makes these two steps one. Each copy has its attempts, so such a job is a duplicate and counts as one.
+    """
+    over, copied = [], []
     for job, seen in facts.jobs.items():
         most = max((start.data.get("max_attempts", 0) for start in seen.starts), default=0)
-        if most and len(seen.starts) > most + bounds.crashes:
-            found.append(f"{job} ran {len(seen.starts)} times, {most} + {bounds.crashes} may")
-    return found
+        highest = max((start.data.get("attempt", 1) for start in seen.starts), default=0)
+        runs = len(seen.starts)
+        if not most:
+            continue
+        if highest > most + bool(bounds.crashes) or runs > (most + 1) * (1 + bounds.crashes) - 1:
+            over.append(f"{job} ran {runs} times up to attempt {highest}, of {most}")
+        elif runs > most + bounds.crashes:
+            copied.append(f"{job} ran {runs} times, of {most}")
+    too_many = copied if len(copied) > bounds.duplicates else []
+    return _many("too many runs", over) + _many(f"copies, {bounds.duplicates} may", too_many)
+
+
+def _copies(facts: _Facts, bounds: Bounds) -> int:
+    """Count the jobs of which there was more than one copy."""
+    return sum(
+        len(seen.starts) > max(start.data.get("max_attempts", 0) for start in seen.starts) + bounds.crashes
+        for seen in facts.jobs.values()
+        if seen.starts and seen.starts[0].data.get("max_attempts")
+    )
 
 
 def _unmarked(job: _Job) -> int:

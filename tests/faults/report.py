@@ -34,6 +34,7 @@ class Row:
         unexpected: Jobs nobody submitted, or too early.
         duplicates: Effects that happened again.
         duplicates_bound: How many may.
+        copies: Jobs a fault made two of.
         wrong_states: Jobs without exactly one terminal state, the right one.
         left: Messages left anywhere.
         recovery_seconds: How long recovery took, or None.
@@ -52,6 +53,7 @@ class Row:
     unexpected: int
     duplicates: int
     duplicates_bound: int
+    copies: int
     wrong_states: int
     left: int
     recovery_seconds: float | None
@@ -73,6 +75,7 @@ class Row:
             unexpected=verdict.unexpected + verdict.early,
             duplicates=verdict.duplicates,
             duplicates_bound=verdict.duplicates_bound,
+            copies=verdict.copies,
             wrong_states=verdict.wrong_states,
             left=verdict.left,
             recovery_seconds=None if verdict.recovery_seconds is None else round(verdict.recovery_seconds, 2),
@@ -88,8 +91,8 @@ class Row:
         return (
             f"{self.fault} on RabbitMQ {self.broker}: {self.jobs} jobs at {self.jobs_per_second:.0f}/s, "
             f"{self.unknown} unknown, {self.refused} refused, lost {self.lost}, unexpected {self.unexpected}, "
-            f"duplicates {self.duplicates} of {self.duplicates_bound}, wrong states {self.wrong_states}, "
-            f"left {self.left}{recovery}{f'; {self.note}' if self.note else ''}"
+            f"duplicates {self.duplicates} and copies {self.copies} of {self.duplicates_bound}, "
+            f"wrong states {self.wrong_states}, left {self.left}{recovery}{f'; {self.note}' if self.note else ''}"
         )
 
 
@@ -143,19 +146,31 @@ Warren {version("warren")}, RabbitMQ {brokers or "none"}, Python {platform.pytho
 
 
 def _figures(rows: list[Row]) -> list[str]:
-    columns = ("jobs", "jobs/s", "unknown", "refused", "lost", "unexpected", "duplicates / bound", "wrong end", "left")
+    columns = (
+        "jobs",
+        "jobs/s",
+        "unknown",
+        "refused",
+        "lost",
+        "unexpected",
+        "duplicates",
+        "copies",
+        "bound",
+        "wrong end",
+        "left",
+    )
     lines = [
         "## Figures",
         "",
         f"| Fault | RabbitMQ | {' | '.join(columns)} | recovery, s | |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        f"|---|---|{'--:|' * (len(columns) + 1)}---|",
     ]
     for row in rows:
         recovery = "–" if row.recovery_seconds is None else f"{row.recovery_seconds:g}"
         lines.append(
             f"| {row.fault} | {row.broker} | {row.jobs} | {row.jobs_per_second:.0f} | {row.unknown} | {row.refused} "
-            f"| {row.lost} | {row.unexpected} | {row.duplicates} / {row.duplicates_bound} | {row.wrong_states} "
-            f"| {row.left} | {recovery} | {row.note} |"
+            f"| {row.lost} | {row.unexpected} | {row.duplicates} | {row.copies} | {row.duplicates_bound} "
+            f"| {row.wrong_states} | {row.left} | {recovery} | {row.note} |"
         )
     return lines
 
@@ -178,7 +193,8 @@ def _legend() -> list[str]:
         *(f"- **{name}** {meaning}." for name, meaning in INVARIANTS.items()),
         "",
         "*Unknown*: the client got no answer; such a job may run, once, or not at all.",
-        "*Refused*: certainly not accepted; such a job may never run. *Bound*: faults x jobs in flight.",
+        "*Refused*: certainly not accepted; such a job may never run. *Duplicates*: effects that happened again;",
+        "*copies*: failing jobs of which a fault made two, each with its own attempts; *bound*: faults x in flight.",
     ]
 
 

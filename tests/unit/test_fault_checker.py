@@ -176,13 +176,34 @@ def test_a_second_run_that_cannot_know_it_is_one_is_counted() -> None:
     assert good().run("a", redelivered=True).judge(faults=1, in_flight=1).unmarked == 0
 
 
-def test_more_runs_than_attempts_are_a_violation_unless_there_were_crashes() -> None:
+def test_an_attempt_above_the_maximum_is_a_violation_unless_there_was_a_crash() -> None:
     story = good().submit("e", expect="dead").ends("e", "dead")
-    for attempt in range(1, 6):
+    for attempt in range(1, 5):
         story.run("e", effect=False, attempt=attempt)
 
-    assert broken(story.judge(crashes=1)) == {"I6"}
-    assert story.judge(crashes=2).ok
+    assert broken(story.judge()) == {"I6"}
+    assert story.judge(crashes=1).ok
+
+
+def test_runs_without_end_are_a_violation_though_their_attempt_never_rises() -> None:
+    story = good().submit("e", expect="dead").ends("e", "dead")
+    for _ in range(8):
+        story.run("e", effect=False)
+
+    assert broken(story.judge(crashes=1, faults=9, in_flight=9)) == {"I6"}
+    assert story.judge(crashes=2, faults=9, in_flight=9).ok
+
+
+def test_copies_of_a_job_count_to_the_bound_of_duplicates() -> None:
+    story = good()
+    for key in "ef":
+        story.submit(key, expect="dead").ends(key, "dead")
+        for attempt in (1, 2, 2, 3, 3):
+            story.run(key, effect=False, attempt=attempt)
+
+    assert story.judge(crashes=1, faults=1, in_flight=2).ok
+    assert story.judge(crashes=1, faults=1, in_flight=2).copies == 2
+    assert broken(story.judge(crashes=1, faults=1, in_flight=1)) == {"I6"}
 
 
 @pytest.mark.parametrize("queue", ["warren.q.faults", "warren.delay.03", "warren.unroutable", "warren.dead"])

@@ -225,6 +225,20 @@ def redelivery_seconds(lines: Iterable[Line], pid: int, killed_at: float) -> flo
     return max((again.get(job, float("inf")) for job in running.values()), default=None)
 
 
+def attempts_burnt(lines: Iterable[Line]) -> int:
+    """Count attempts used up without a run that failed: the number of a run minus the failures before it, minus one."""
+    failed: dict[str, int] = defaultdict(int)
+    job_of_run: dict[str, str] = {}
+    burnt: dict[str, int] = {}
+    for line in lines:
+        if line.kind == "start":
+            job_of_run[line.data["run"]] = line.job
+            burnt[line.job] = line.data["attempt"] - 1 - failed[line.job]
+        elif line.kind == "end" and line.data["outcome"] != "ok":
+            failed[line.job] += 1
+    return sum(burnt.values())
+
+
 def _sort(lines: Iterable[Line]) -> _Facts:
     facts = _Facts()
     for line in lines:

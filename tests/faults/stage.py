@@ -12,9 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
+import pytest
+
 from faults.checker import FINAL, Bounds, Ending, Verdict, judge
 from faults.history import History, Line
-from faults.load import MIX, Load, Sort
+from faults.load import MIX, Load, Sort, send
 from faults.nodes import Broker, Management
 from faults.report import Report, Row
 from processes import Stack
@@ -141,10 +144,6 @@ class Stage:
 
     def submit(self, sort: Sort, keys: Sequence[str]) -> None:
         """Submit a few jobs of a sort, named by their keys."""
-        import httpx
-
-        from faults.load import send
-
         with httpx.Client(base_url=self.stack.url, timeout=30, trust_env=False) as client:
             send(client, self.history, [(key, sort) for key in keys])
 
@@ -271,6 +270,11 @@ def closing_transport(stage: Stage):  # type: ignore[no-untyped-def]
         yield lambda: {name: transport.depth(name).result(30).ready for name in names}
     finally:
         transport.stop()
+
+
+def sizes(short: int, full: int) -> list[object]:
+    """Return the parameters of a test that `make test` runs in short and `make faults` in full."""
+    return [pytest.param(short, marks=pytest.mark.short), pytest.param(full, marks=pytest.mark.full)]
 
 
 def children_of(pid: int) -> list[int]:

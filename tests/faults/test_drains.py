@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections import defaultdict
 
 import pytest
 
-from faults.checker import Bounds
-from faults.history import Line
+from faults.checker import Bounds, attempts_burnt
 from faults.load import MIX, Sort
-from faults.stage import PREFETCH, Stage
+from faults.stage import PREFETCH, Stage, sizes
 
 pytestmark = pytest.mark.timeout(900)
 SLOW = (*MIX, Sort(task="fault.sleeping", share=4, arguments={"seconds": 0.4}))
 """Some jobs are still running whenever a worker is told to stop."""
 
 
-@pytest.mark.parametrize("drains", [6, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("drains", sizes(4, 50))
 def test_drained_workers_burn_no_attempt(stage: Stage, drains: int) -> None:
     stage.start_server()
     workers = [stage.start_worker(), stage.start_worker()]
@@ -35,7 +32,7 @@ def test_drained_workers_burn_no_attempt(stage: Stage, drains: int) -> None:
             assert oldest.wait(40) == 0, stage.stack.log()
             slowest = max(slowest, time.monotonic() - began)
 
-    burnt = attempts_burnt(stage.history.read())
+    burnt = attempts_burnt(stage.history.lines())
     stage.finish(
         f"F11 {drains} drains",
         bounds=Bounds(faults=0, recovery_seconds=35),
@@ -63,7 +60,7 @@ def test_jobs_longer_than_the_drain_go_to_another_worker(stage: Stage) -> None:
         ]
         stage.wait_more_effects(100)
 
-    burnt = attempts_burnt(stage.history.read())
+    burnt = attempts_burnt(stage.history.lines())
     stage.finish(
         "F11 a drain with jobs longer than it",
         bounds=Bounds(faults=1, in_flight=PREFETCH, crashes=1, recovery_seconds=10),
@@ -73,35 +70,6 @@ def test_jobs_longer_than_the_drain_go_to_another_worker(stage: Stage) -> None:
     assert burnt == 0 or not nack_is_free(stage.version), f"{burnt} attempts burnt"
 
 
-def attempts_burnt(lines: list[Line]) -> int:
-    """Count attempts used up without a run that failed: the number of a run minus the failures before it, minus one."""
-    failed: dict[str, int] = defaultdict(int)
-    job_of_run: dict[str, str] = {}
-    burnt: dict[str, int] = {}
-    for line in lines:
-        if line.kind == "start":
-            job_of_run[line.data["run"]] = line.job
-            burnt[line.job] = line.data["attempt"] - 1 - failed[line.job]
-        elif line.kind == "end" and line.data["outcome"] != "ok":
-            failed[line.job] += 1
-    return sum(burnt.values())
-
-
 def nack_is_free(version: str) -> bool:
     """Whether the broker counts only failures, not what is handed back: from 4.3 (its quorum queue documentation)."""
     return tuple(int(part) for part in version.split(".")[:2]) >= (4, 3)
-
-
-def test_burnt_attempts_are_counted() -> None:
-    def start(job: str, attempt: int) -> Line:
-        return Line(
-            kind="start", at=0, job=job, data={"run": f"{job}{attempt}{os.urandom(2).hex()}", "attempt": attempt}
-        )
-
-    def ends(line: Line, outcome: str) -> Line:
-        return Line(kind="end", at=0, job=line.job, data={"run": line.data["run"], "outcome": outcome})
-
-    first, second = start("a", 1), start("a", 2)
-
-    assert attempts_burnt([first, ends(first, "RuntimeError"), second, ends(second, "ok")]) == 0
-    assert attempts_burnt([first, second, ends(second, "ok"), start("b", 3)]) == 1 + 2

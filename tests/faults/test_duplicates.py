@@ -10,7 +10,7 @@ import pytest
 
 from faults.checker import Bounds, redelivery_seconds
 from faults.load import Sort
-from faults.stage import PREFETCH, Stage
+from faults.stage import PREFETCH, Stage, sizes
 from waiting import eventually
 from warren.amqp import connect
 from warren.envelope import Envelope, encode, new_job_id
@@ -18,17 +18,17 @@ from warren.topology import JOBS
 from warren.transport import Publication
 
 pytestmark = pytest.mark.timeout(300)
-CLOSINGS = 3
 TWICE = 50
 
 
-def test_jobs_run_on_when_the_connection_of_their_worker_is_closed(stage: Stage) -> None:
+@pytest.mark.parametrize("closings", sizes(1, 4))
+def test_jobs_run_on_when_the_connection_of_their_worker_is_closed(stage: Stage, closings: int) -> None:
     stage.start_server()
     workers = [stage.start_worker(), stage.start_worker()]
     recoveries = []
 
     with stage.load():
-        for number, worker in zip(range(CLOSINGS), itertools.cycle(workers), strict=False):
+        for number, worker in zip(range(closings), itertools.cycle(workers), strict=False):
             stage.submit(
                 Sort(task="fault.sleeping", arguments={"seconds": 1}), [f"held-{number}-{one}" for one in range(6)]
             )
@@ -45,12 +45,13 @@ def test_jobs_run_on_when_the_connection_of_their_worker_is_closed(stage: Stage)
 
     stage.finish(
         "F10 connections of a worker closed by an operator",
-        bounds=Bounds(faults=CLOSINGS, in_flight=PREFETCH, crashes=CLOSINGS, recovery_seconds=10),
+        bounds=Bounds(faults=closings, in_flight=PREFETCH, crashes=closings, recovery_seconds=10),
         recovery_seconds=max(recoveries),
-        note=f"{CLOSINGS} closings; recovery = that worker starts newly submitted jobs",
+        note=f"{closings} closings; recovery = that worker starts newly submitted jobs",
     )
 
 
+@pytest.mark.full
 def test_a_message_that_comes_twice_runs_at_most_twice_and_ends_once(stage: Stage) -> None:
     stage.start_server()
     stage.start_worker()

@@ -20,32 +20,34 @@ RUNS = 300
 
 
 @pytest.mark.parametrize(
-    "point",
+    ("point", "kills"),
     [
-        pytest.param("publish-before-confirm", marks=pytest.mark.full),
-        "confirm-before-row",
-        pytest.param("answer-before-row", marks=pytest.mark.full),
+        pytest.param("confirm-before-row", 1, marks=pytest.mark.short),
+        *(
+            pytest.param(point, KILLS, marks=pytest.mark.full)
+            for point in ("publish-before-confirm", "confirm-before-row", "answer-before-row")
+        ),
     ],
 )
-def test_what_a_killed_server_accepted_is_done(stage: Stage, point: str) -> None:
+def test_what_a_killed_server_accepted_is_done(stage: Stage, point: str, kills: int) -> None:
     server = stage.start_server(dies_at=(point, BATCHES))
     stage.start_worker()
     recoveries = []
 
     with stage.load():
-        for kill in range(KILLS):
+        for kill in range(kills):
             died_at = stage.wait_death(server, f"server dies at {point}")
             # The last one lives.
-            server = stage.start_server(dies_at=(point, BATCHES) if kill < KILLS - 1 else None)
+            server = stage.start_server(dies_at=(point, BATCHES) if kill < kills - 1 else None)
             recoveries.append(time.monotonic() - died_at)
         stage.wait_more_effects(200)
 
     deferred = sum("tracking" in line.data for line in stage.history.lines() if line.kind == "accepted")
     verdict = stage.finish(
         f"F2 SIGKILL of the server, {point}",
-        bounds=Bounds(faults=KILLS, in_flight=0, recovery_seconds=10),
+        bounds=Bounds(faults=kills, in_flight=0, recovery_seconds=10),
         recovery_seconds=max(recoveries),
-        note=f"{KILLS} kills; recovery = a new server is ready",
+        note=f"{kills} kills; recovery = a new server is ready",
     )
     assert verdict.unknown > 0
     # The fault was what it says: jobs ran that no client heard of, or were answered without a row.
@@ -53,7 +55,8 @@ def test_what_a_killed_server_accepted_is_done(stage: Stage, point: str) -> None
     assert (point == "answer-before-row") == (deferred > 0)
 
 
-@pytest.mark.parametrize("point", ["effect-before-publish", pytest.param("publish-before-ack", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("point", ["effect-before-publish", "publish-before-ack"])
 def test_what_a_killed_worker_did_not_settle_is_done_again(stage: Stage, point: str) -> None:
     stage.start_server()
     worker = stage.start_worker(dies_at=(point, RUNS))

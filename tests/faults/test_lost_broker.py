@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from faults.checker import Bounds
-from faults.stage import PREFETCH, Stage
+from faults.stage import PREFETCH, Stage, sizes
 from waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 WORKERS = 2
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", sizes(1, 3))
 def test_work_goes_on_soon_after_a_killed_broker_is_back(stage: Stage, kills: int) -> None:
     stage.start_server()
     for _ in range(WORKERS):
@@ -31,10 +31,10 @@ def test_work_goes_on_soon_after_a_killed_broker_is_back(stage: Stage, kills: in
 
     # What is in flight at the broker's end: jobs at the workers, and confirms and acks it never wrote.
     stage.finish(
-        f"Broker SIGKILL and restart, {kills}",
+        "F3 SIGKILL and restart of a single broker",
         bounds=Bounds(faults=kills, in_flight=WORKERS * PREFETCH, crashes=kills, recovery_seconds=10),
         recovery_seconds=max(recoveries),
-        note="recovery = from its first answer to jobs accepted and done again",
+        note=f"{kills} kills; recovery = from its first answer to jobs accepted and done again",
     )
 
 

@@ -6,20 +6,20 @@ import pytest
 
 from faults.checker import Bounds, redelivery_seconds
 from faults.load import Sort
-from faults.stage import CONCURRENCY, PREFETCH, Stage, children_of, end
+from faults.stage import CONCURRENCY, PREFETCH, Stage, children_of, end, sizes
 
 pytestmark = pytest.mark.timeout(300)
-KILLS = 5
 
 
-def test_jobs_of_a_killed_worker_start_elsewhere_within_three_seconds(stage: Stage) -> None:
+@pytest.mark.parametrize("kills", sizes(2, 5))
+def test_jobs_of_a_killed_worker_start_elsewhere_within_three_seconds(stage: Stage, kills: int) -> None:
     stage.start_server()
     stage.start_worker()
     victim = stage.start_worker()
     recoveries = []
 
     with stage.load():
-        for kill in range(KILLS):
+        for kill in range(kills):
             keys = [f"held-{kill}-{number}" for number in range(4)]
             stage.submit(Sort(task="fault.sleeping", arguments={"seconds": 1}), keys)
             stage.wait_more_effects(100)
@@ -30,12 +30,13 @@ def test_jobs_of_a_killed_worker_start_elsewhere_within_three_seconds(stage: Sta
 
     stage.finish(
         "F1 SIGKILL of a worker",
-        bounds=Bounds(faults=KILLS, in_flight=PREFETCH, crashes=KILLS, recovery_seconds=3),
+        bounds=Bounds(faults=kills, in_flight=PREFETCH, crashes=kills, recovery_seconds=3),
         recovery_seconds=max(seconds for seconds in recoveries if seconds is not None),
-        note=f"{KILLS} kills; recovery = redelivery of the slowest job",
+        note=f"{kills} kills; recovery = redelivery of the slowest job",
     )
 
 
+@pytest.mark.full
 def test_a_killed_child_is_a_failed_attempt_and_the_worker_goes_on(stage: Stage) -> None:
     stage.start_server()
     worker = stage.start_worker()

@@ -12,7 +12,7 @@ import pytest
 
 from faults.checker import Bounds
 from faults.load import Sort
-from faults.stage import PREFETCH, Stage
+from faults.stage import PREFETCH, Stage, sizes
 from waiting import eventually
 from warren.amqp import connect
 from warren.envelope import Envelope, Message, encode, new_job_id
@@ -22,19 +22,19 @@ from warren.transport import Publication
 pytestmark = pytest.mark.timeout(300)
 POISON = ("fault.segfault", "fault.hungry", "fault.looping", "fault.hanging")
 MAX_ATTEMPTS = 3
-EACH = 2
 
 
-def test_poison_ends_dead_with_its_reason_and_its_neighbours_finish(stage: Stage) -> None:
+@pytest.mark.parametrize("each", sizes(1, 3))
+def test_poison_ends_dead_with_its_reason_and_its_neighbours_finish(stage: Stage, each: int) -> None:
     stage.start_server()
     worker = stage.start_worker()
 
     with stage.load():
         for task in POISON:
-            stage.submit(Sort(task=task, expect="dead"), [f"{task}-{number}" for number in range(EACH)])
+            stage.submit(Sort(task=task, expect="dead"), [f"{task}-{number}" for number in range(each)])
         put_bad_payloads(stage)
         for task in POISON:
-            wait_states(stage, "dead", task, EACH)
+            wait_states(stage, "dead", task, each)
 
     reasons = {task: dead_reasons(stage, task) for task in POISON}
     undecodable = [letter for letter in dead_letters(stage) if letter["job"] is None]
@@ -43,17 +43,18 @@ def test_poison_ends_dead_with_its_reason_and_its_neighbours_finish(stage: Stage
     stage.finish(
         "F7, F8 poison in child processes",
         bounds=Bounds(faults=0),
-        note=f"{EACH} each of segfault, out of memory, endless loop, hang; 3 bad payloads",
+        note=f"{each} each of segfault, out of memory, endless loop, hang; 3 bad payloads",
     )
     assert all("SIGSEGV" in reason for reason in reasons["fault.segfault"])
     assert all("MemoryError" in reason for reason in reasons["fault.hungry"])
     assert all("time" in reason.lower() for reason in reasons["fault.looping"] + reasons["fault.hanging"])
-    assert all(len(found) == EACH for found in reasons.values())
-    assert all(runs(stage, f"{task}-{number}") == MAX_ATTEMPTS for task in POISON for number in range(EACH))
+    assert all(len(found) == each for found in reasons.values())
+    assert all(runs(stage, f"{task}-{number}") == MAX_ATTEMPTS for task in POISON for number in range(each))
     assert len(undecodable) == 2
     assert len(invalid) == 1
 
 
+@pytest.mark.full
 def test_a_thread_that_ignores_its_time_limit_holds_up_nobody_else(stage: Stage) -> None:
     stage.start_server()
     stage.start_worker()
@@ -66,6 +67,7 @@ def test_a_thread_that_ignores_its_time_limit_holds_up_nobody_else(stage: Stage)
     stage.finish("F7 a thread that ignores its time limit", bounds=Bounds(faults=0))
 
 
+@pytest.mark.full
 def test_a_job_that_kills_its_worker_stops_after_its_attempts(stage: Stage) -> None:
     stage.start_server()
 

@@ -18,15 +18,9 @@ HOUR = 3600
 DELAYS = (*MIX, Sort(task="fault.quick", share=10, options={"delay": 5}))
 
 
-@pytest.mark.parametrize(
-    ("who", "skew"),
-    [
-        ("worker", HOUR),
-        pytest.param("worker", -HOUR, marks=pytest.mark.full),
-        pytest.param("server", HOUR, marks=pytest.mark.full),
-        pytest.param("server", -HOUR, marks=pytest.mark.full),
-    ],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("skew", [HOUR, -HOUR])
+@pytest.mark.parametrize("who", ["worker", "server"])
 def test_a_clock_an_hour_off_neither_loses_nor_hastens_a_job(stage: Stage, who: str, skew: int) -> None:
     skewed = clock_off(skew)
     stage.start_server(**(skewed if who == "server" else {}))

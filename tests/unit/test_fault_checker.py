@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from faults.checker import INVARIANTS, Bounds, Ending, Verdict, judge, outcomes, redelivery_seconds
+from faults.checker import INVARIANTS, Bounds, Ending, Verdict, attempts_burnt, judge, outcomes, redelivery_seconds
 from faults.history import History, Kind, Line
 from faults.report import Report, Row, render, write
 from waiting import eventually
@@ -246,6 +246,15 @@ def test_redelivery_is_timed_from_the_kill_to_the_slowest_start() -> None:
     assert redelivery_seconds(story.lines, 7, killed_at) == 3.0
     assert redelivery_seconds(story.lines[:-6], 7, killed_at) == float("inf")
     assert redelivery_seconds(story.lines, 99, killed_at) is None
+
+
+def test_attempts_that_no_failure_explains_are_burnt() -> None:
+    failed_once = Story().add("start", "a", job_of("a"), run="1", attempt=1)
+    failed_once.add("end", "a", job_of("a"), run="1", outcome="RuntimeError").run("a", attempt=2)
+    burnt = Story().run("a").run("a", attempt=2).run("b", attempt=3)
+
+    assert attempts_burnt(failed_once.lines) == 0
+    assert attempts_burnt(burnt.lines) == 1 + 2
 
 
 def test_a_run_is_written_with_its_start_and_its_end(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ class History:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._counted = 0
+        self._counts: Counter[str] = Counter()
 
     def add(self, kind: Kind, key: str = "", job: str = "", **data: Any) -> None:
         """Append one line, now."""
@@ -76,8 +79,16 @@ class History:
                     yield Line(**json.loads(text))
 
     def count(self, kind: Kind) -> int:
-        """Count the lines of a kind."""
-        return self.path.read_bytes().count(f'"kind":"{kind}"'.encode()) if self.path.exists() else 0
+        """Count the lines of a kind; each call reads only what is new."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self._counted)
+                for text in file:
+                    if not text.endswith(b"\n"):
+                        break
+                    self._counted += len(text)
+                    self._counts[text.split(b'"', 4)[3].decode()] += 1
+        return self._counts[kind]
 
     @contextmanager
     def run(self, key: str, job: str, **data: Any) -> Iterator[str]:

@@ -60,6 +60,7 @@ class Stage:
         )
         self._report = report
         self._loads: list[Load] = []
+        self._accepted: set[str] = set()
         self._watch = Watch(folder / "store.db", self.history)
 
     def __enter__(self) -> Stage:
@@ -202,8 +203,11 @@ class Stage:
         return verdict
 
     def _all_final(self) -> bool:
+        # Once the load is over, nothing more is accepted.
+        if len(self._accepted) != self.history.count("accepted"):
+            self._accepted = {line.job for line in self.history.lines() if line.kind == "accepted"}
         states = stored_states(self.folder / "store.db")
-        accepted = {line.job for line in self.history.lines() if line.kind == "accepted"}
+        accepted = self._accepted
         return all(states.get(job) in FINAL for job in accepted | set(states))
 
 

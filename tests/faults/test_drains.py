@@ -37,6 +37,7 @@ def test_drained_workers_burn_no_attempt(stage: Stage, drains: int) -> None:
         f"F11 {drains} drains",
         bounds=Bounds(faults=0, recovery_seconds=35),
         recovery_seconds=slowest,
+        timeout_seconds=300,
         note=f"attempts burnt: {burnt}; recovery = the slowest drain",
     )
     assert burnt == 0 or not nack_is_free(stage.version), f"{burnt} attempts burnt"

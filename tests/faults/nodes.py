@@ -119,7 +119,7 @@ class Management:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._client = httpx.Client(base_url=broker.management_url, trust_env=False, timeout=30)
+        self._client = httpx.Client(trust_env=False, timeout=30)
 
     def close(self) -> None:
         self._client.close()
@@ -131,15 +131,15 @@ class Management:
         """Make a virtual host, and return the settings of it."""
         vhost = f"fault-{uuid.uuid4().hex[:12]}"
         login = str(urlsplit(self._broker.url).username)
-        self._client.put(f"/api/vhosts/{vhost}").raise_for_status()
+        self._ask("PUT", f"/api/vhosts/{vhost}")
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        self._client.put(f"/api/permissions/{vhost}/{login}", json=everything).raise_for_status()
+        self._ask("PUT", f"/api/permissions/{vhost}/{login}", json=everything)
         return BrokerSettings.model_validate(
             {"url": self._broker.url.rpartition("/")[0] + f"/{vhost}", "management_url": self._broker.management_url}
         )
 
     def remove_vhost(self, settings: BrokerSettings) -> None:
-        self._client.delete(f"/api/vhosts/{vhost_of(settings)}").raise_for_status()
+        self._ask("DELETE", f"/api/vhosts/{vhost_of(settings)}")
 
     def depths(self, settings: BrokerSettings) -> dict[str, int]:
         """Return ready and unacknowledged messages of each quorum queue; the broker counts every second or five."""
@@ -154,14 +154,17 @@ class Management:
             if str(connection.get("client_properties", {}).get("connection_name", "")).endswith(f" {pid}")
         ]
         for each in found:
-            path = f"/api/connections/{quote(each, safe='')}"
-            self._client.delete(path, headers={"X-Reason": reason}).raise_for_status()
+            self._ask("DELETE", f"/api/connections/{quote(each, safe='')}", headers={"X-Reason": reason})
         return len(found)
 
     def _get(self, path: str) -> Any:
-        answer = self._client.get(path)
+        return self._ask("GET", path).json()
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        # Read anew each time: the node of a cluster that answers is another when one is down.
+        answer = self._client.request(method, f"{self._broker.management_url}{path}", **options)
         answer.raise_for_status()
-        return answer.json()
+        return answer
 
 
 def vhost_of(settings: BrokerSettings) -> str:

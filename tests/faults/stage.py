@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sqlite3
@@ -142,6 +143,20 @@ class Stage:
             timeout_seconds,
             0.05,
         )  # type: ignore[return-value]
+
+    def occupy(self, worker: subprocess.Popen[bytes], name: str, seconds: float = 2.0) -> None:
+        """Submit jobs that take a while, until a worker has begun one of them just now.
+
+        Args:
+            worker: The worker.
+            name: Prefix of their keys.
+            seconds: How long each takes.
+        """
+        for number in itertools.count():
+            key = f"{name}-{number}"
+            self.submit(Sort(task="fault.sleeping", arguments={"seconds": seconds}), [key])
+            if self.wait_start(key).data["pid"] == worker.pid:
+                return
 
     def submit(self, sort: Sort, keys: Sequence[str]) -> None:
         """Submit a few jobs of a sort, named by their keys."""

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from faults.checker import Bounds, redelivery_seconds
-from faults.load import Sort
 from faults.stage import PREFETCH, Stage, sizes
 from waiting import eventually
 from warren.amqp import connect
@@ -29,10 +28,8 @@ def test_jobs_run_on_when_the_connection_of_their_worker_is_closed(stage: Stage,
 
     with stage.load():
         for number, worker in zip(range(closings), itertools.cycle(workers), strict=False):
-            stage.submit(
-                Sort(task="fault.sleeping", arguments={"seconds": 1}), [f"held-{number}-{one}" for one in range(6)]
-            )
             stage.wait_more_effects(150)
+            stage.occupy(worker, f"held-{number}")
             closed_at = stage.fault("connections of a worker closed")
             closed = eventually(
                 lambda worker=worker: stage.management.close_connections(stage.settings, worker.pid, "fault F10"),
@@ -76,8 +73,8 @@ def test_a_worker_that_was_paused_for_longer_than_its_heartbeat_does_no_harm_whe
     sleeper = stage.start_worker(WARREN_AMQP_HEARTBEAT_SECONDS="5")
 
     with stage.load():
-        stage.submit(Sort(task="fault.sleeping", arguments={"seconds": 1}), [f"held-{one}" for one in range(6)])
         stage.wait_more_effects(150)
+        stage.occupy(sleeper, "held")
         paused_at = stage.fault("a worker pauses")
         sleeper.send_signal(signal.SIGSTOP)
         redelivered = eventually(lambda: all_started_again(stage, sleeper.pid, paused_at), 60, 0.5)

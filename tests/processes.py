@@ -57,7 +57,7 @@ class Stack:
         """
         variables = {"WARREN_SERVER_BIND": f"127.0.0.1:{self.port}"} | environment
         server = self._start("warren_server", runner, **variables)
-        eventually(lambda: self._ready(server), 30)
+        eventually(lambda: self._ready(server), 90)
         return server
 
     def start_worker(self, *, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:

@@ -45,7 +45,7 @@ def test_what_a_killed_server_accepted_is_done(stage: Stage, point: str, kills: 
     deferred = sum("tracking" in line.data for line in stage.history.lines() if line.kind == "accepted")
     verdict = stage.finish(
         f"F2 SIGKILL of the server, {point}",
-        bounds=Bounds(faults=kills, in_flight=0, recovery_seconds=10),
+        bounds=Bounds(faults=kills, in_flight=0),
         recovery_seconds=max(recoveries),
         note=f"{kills} kills; recovery = a new server is ready",
     )
@@ -92,7 +92,7 @@ def test_servers_die_again_and_again_while_another_answers(stage: Stage) -> None
 
     stage.finish(
         "F2 SIGKILL of one of two server processes",
-        bounds=Bounds(faults=KILLS, in_flight=0, recovery_seconds=10),
+        bounds=Bounds(faults=KILLS, in_flight=0),
         recovery_seconds=max(recoveries),
         note=f"{KILLS} kills",
     )

@@ -48,17 +48,21 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start_server(self, *, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:
-        """Start the server, and wait until it is ready.
+    def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the server, and wait until it is ready."""
+        server = self.begin_server(**environment)
+        eventually(lambda: self._ready(server), 90)
+        return server
+
+    def begin_server(self, *, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:
+        """Start the server, and do not wait.
 
         Args:
             runner: Module that runs the program in its own way, such as `failpoints`.
             environment: Its own variables.
         """
         variables = {"WARREN_SERVER_BIND": f"127.0.0.1:{self.port}"} | environment
-        server = self._start("warren_server", runner, **variables)
-        eventually(lambda: self._ready(server), 90)
-        return server
+        return self._start("warren_server", runner, **variables)
 
     def start_worker(self, *, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:
         return self._start("warren_worker", runner, WARREN_PROBE_BIND="127.0.0.1:0", **environment)

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from faults.checker import FINAL, Bounds, Ending, Verdict, judge
-from faults.history import History, Line
+from faults.history import History, Kind, Line
 from faults.load import MIX, Load, Sort, send
 from faults.nodes import Broker, Management
 from faults.report import Report, Row
@@ -77,25 +77,34 @@ class Stage:
         self.management.remove_vhost(self.settings)
         self.management.close()
 
-    def start_server(self, *, dies_at: tuple[str, int] | None = None, **environment: str) -> subprocess.Popen[bytes]:
-        """Start the server, and wait until it is ready.
+    def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the server, and wait until it is ready."""
+        return self.stack.start_server(**environment)
+
+    def begin_dying_server(self, point: str, hits: int) -> subprocess.Popen[bytes]:
+        """Start a server that dies at a failpoint, and do not wait: under load it may die as soon as it is ready.
 
         Args:
-            dies_at: A failpoint and the hit that kills it, see `failpoints`.
-            environment: Its own variables.
+            point: The point, see `failpoints`.
+            hits: How often it comes there.
         """
-        runner, armed = _armed(dies_at)
-        return self.stack.start_server(runner=runner, **(armed | environment))
+        runner, armed = _armed((point, hits))
+        return self.stack.begin_server(runner=runner, **armed)
 
     def start_worker(self, *, dies_at: tuple[str, int] | None = None, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a worker; arguments as for the server."""
+        """Start a worker.
+
+        Args:
+            dies_at: A failpoint and how often the worker comes there, see `failpoints`.
+            environment: Its own variables.
+        """
         runner, armed = _armed(dies_at)
         settings = {"WARREN_WORKER_CONCURRENCY": str(CONCURRENCY), "WARREN_WORKER_PREFETCH": str(PREFETCH)}
         worker = self.stack.start_worker(runner=runner, **(settings | armed | environment))
         self.workers.append(worker)
         return worker
 
-    def wait_death(self, process: subprocess.Popen[bytes], what: str, timeout_seconds: float = 60) -> float:
+    def wait_death(self, process: subprocess.Popen[bytes], what: str, timeout_seconds: float = 120) -> float:
         """Wait until a process has died at its failpoint, and return when."""
         status = process.wait(timeout_seconds)
         at = self.fault(what)
@@ -121,15 +130,23 @@ class Stage:
         self.stack.kill(process)
         return at
 
-    def wait_effects(self, count: int, timeout_seconds: float = 60) -> None:
+    def wait_effects(self, count: int, timeout_seconds: float = 120) -> None:
         """Wait until so many effects are in the history."""
         eventually(lambda: self.history.count("effect") >= count, timeout_seconds, 0.05)
 
-    def wait_more_effects(self, more: int, timeout_seconds: float = 60) -> None:
+    def wait_more_effects(self, more: int, timeout_seconds: float = 120) -> None:
         """Wait for further effects, so that a fault strikes while work goes on, or to see that it does again."""
         self.wait_effects(self.history.count("effect") + more, timeout_seconds)
 
-    def wait_start(self, key: str, *, after: float = 0.0, timeout_seconds: float = 30) -> Line:
+    def wait_first(self, kind: Kind, after: float, timeout_seconds: float = 90) -> float:
+        """Wait until something of a kind happens after a time, and return when it did."""
+        return eventually(
+            lambda: next((line.at for line in self.history.lines() if line.kind == kind and line.at > after), 0.0),
+            timeout_seconds,
+            0.1,
+        )
+
+    def wait_start(self, key: str, *, after: float = 0.0, timeout_seconds: float = 60) -> Line:
         """Wait until the job of a submit starts, after a time."""
         return eventually(
             lambda: next(
@@ -163,7 +180,7 @@ class Stage:
         with httpx.Client(base_url=self.stack.url, timeout=30, trust_env=False) as client:
             send(client, self.history, [(key, sort) for key in keys])
 
-    def settle(self, timeout_seconds: float = 120) -> Ending:
+    def settle(self, timeout_seconds: float = 180) -> Ending:
         """Wait until every accepted job is final and nothing is left; stop everything; look what is there.
 
         Depths are counted once nobody consumes any more, so they are exact.
@@ -194,7 +211,7 @@ class Stage:
         *,
         bounds: Bounds,
         recovery_seconds: float | None = None,
-        timeout_seconds: float = 120,
+        timeout_seconds: float = 180,
         note: str = "",
     ) -> Verdict:
         """Settle, judge, report, and fail when an invariant does not hold or the load was too low.

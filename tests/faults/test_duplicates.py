@@ -16,7 +16,7 @@ from warren.envelope import Envelope, encode, new_job_id
 from warren.topology import JOBS
 from warren.transport import Publication
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 TWICE = 50
 
 

@@ -8,7 +8,7 @@ from faults.checker import Bounds, redelivery_seconds
 from faults.load import Sort
 from faults.stage import CONCURRENCY, PREFETCH, Stage, children_of, end, sizes
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize("kills", sizes(2, 5))

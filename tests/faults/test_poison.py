@@ -19,7 +19,7 @@ from warren.envelope import Envelope, Message, encode, new_job_id
 from warren.topology import JOBS
 from warren.transport import Publication
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 POISON = ("fault.segfault", "fault.hungry", "fault.looping", "fault.hanging")
 MAX_ATTEMPTS = 3
 

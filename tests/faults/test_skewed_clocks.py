@@ -13,7 +13,7 @@ from faults.load import MIX, Sort
 from faults.packages import find_faketime
 from faults.stage import Stage
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 HOUR = 3600
 DELAYS = (*MIX, Sort(task="fault.quick", share=10, options={"delay": 5}))
 

@@ -29,6 +29,11 @@ test: environment broker ## Run everything a change must pass: lint, types, impo
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+.PHONY: faults
+faults: environment broker ## Strike real servers, workers and brokers with every fault under load; write tests/faults/report.md
+	@$(BIN)/python tests/faults/packages.py
+	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
+
 .PHONY: lint
 lint: environment ## Check format, style, types and import contracts
 	@$(BIN)/ruff format --check --quiet .

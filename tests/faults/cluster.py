@@ -152,7 +152,9 @@ class Cluster:
         others = [member for member in self.members if member is not lonely]
         for member, peers in ((lonely, others), *((other, [lonely]) for other in others)):
             for peer in peers:
-                member.control("eval", f"erlang:set_cookie('{peer.name}', wrong), erlang:disconnect_node('{peer.name}').")
+                member.control(
+                    "eval", f"erlang:set_cookie('{peer.name}', wrong), erlang:disconnect_node('{peer.name}')."
+                )
         # While the three disagree about who sees whom, the majority pauses for a moment too.
         eventually(lambda: all(_sees(member) == len(others) for member in others), 60, 0.2)
 

@@ -57,6 +57,7 @@ class Service:
         self.refusing = False
         self._turned = asyncio.Condition()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._far: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
@@ -68,6 +69,10 @@ class Service:
     def reset(self) -> None:
         """Break every connection with an RST to both sides."""
         asyncio.run_coroutine_threadsafe(self._reset(), self._loop).result(10)
+
+    def forget(self) -> None:
+        """Drop every connection at the targets' side only: those in front hear nothing of it."""
+        asyncio.run_coroutine_threadsafe(self._forget(), self._loop).result(10)
 
     def __enter__(self) -> Service:
         self._thread.start()
@@ -102,6 +107,10 @@ class Service:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
             writer.transport.abort()
 
+    async def _forget(self) -> None:
+        for writer in list(self._far):
+            writer.transport.abort()
+
     async def _serve(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         target = None if self.refusing else await self._connect()
         if target is None:
@@ -109,12 +118,14 @@ class Service:
             return
         far_reader, far_writer = target
         self._writers |= {near_writer, far_writer}
+        self._far.add(far_writer)
         try:
             await asyncio.gather(
                 self._forward(near_reader, far_writer, "up"), self._forward(far_reader, near_writer, "down")
             )
         finally:
             self._writers -= {near_writer, far_writer}
+            self._far.discard(far_writer)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for _ in self._targets:

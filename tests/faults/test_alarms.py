@@ -18,7 +18,10 @@ pytestmark = pytest.mark.timeout(300)
     ("fault", "raising", "clearing"),
     [
         pytest.param(
-            "F5 disk alarm", ("set_disk_free_limit", "100TB"), ("set_disk_free_limit", "50MB"), marks=pytest.mark.full
+            "F5 disk alarm",
+            ("set_disk_free_limit", str(10**15)),
+            ("set_disk_free_limit", "50MB"),
+            marks=pytest.mark.full,
         ),
         pytest.param("F6 memory alarm", ("set_vm_memory_high_watermark", "0"), ("set_vm_memory_high_watermark", "0.4")),
     ],

@@ -84,6 +84,10 @@ class ContainerNode:
         """Leave nothing behind."""
         self._docker("rm", "-f", "-v", self._name)
 
+    def execute(self, *command: str) -> str:
+        """Run a program in the container and return what it prints."""
+        return self._docker("exec", self._name, *command)
+
     def _listens(self) -> bool:
         try:
             with httpx.Client(base_url=self.management_url, trust_env=False, timeout=5) as client:
@@ -91,9 +95,10 @@ class ContainerNode:
         except httpx.TransportError:
             return False
 
-    def _docker(self, *arguments: str) -> None:
+    def _docker(self, *arguments: str) -> str:
         done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+        return done.stdout.strip()
 
 
 class ForeignNode:

@@ -49,6 +49,8 @@ own_headers = st.sampled_from(
         "traceparent",
         "warren-parked-ms",
         "warren-parked-count",
+        "warren-forgiven",
+        "warren-round",
     ]
 )
 texts = st.none() | st.text(max_size=300)

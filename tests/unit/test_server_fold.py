@@ -28,6 +28,7 @@ EVENTS = st.builds(
     error=st.none() | st.builds(ErrorInfo, type=st.sampled_from("EF"), message=st.just("m")),
     tenant=TEXTS,
     redelivered=st.booleans(),
+    round=st.integers(0, 3),
 )
 
 

@@ -70,6 +70,7 @@ class MemoryTransport:
         self._confirms: deque[_Confirm] = deque()
         self._unconfirmed = 0
         self._subscriptions: list[_MemorySubscription] = []
+        self._ended: list[_MemorySubscription] = []
         self._getters: dict[str, _MemorySubscription] = {}
         self._answers: deque[_Answer] = deque()
 
@@ -332,9 +333,10 @@ class MemoryTransport:
         return failed
 
     def _give_back(self, *, counted: bool) -> None:
-        for subscription in (*self._subscriptions, *self._getters.values()):
+        for subscription in (*self._subscriptions, *self._ended, *self._getters.values()):
             for delivery in list(subscription.unsettled.values()):
                 self.settle(delivery, back=True, counted=counted)
+        self._ended.clear()
 
     def settle(self, delivery: MemoryDelivery, *, back: bool, counted: bool) -> None:
         """Take a delivery off its subscription's hands, once."""
@@ -352,6 +354,7 @@ class MemoryTransport:
         with self._changed:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
+                self._ended.append(subscription)
             future.set_result(None)
         return future
 

@@ -206,8 +206,13 @@ def park_newer(message: Message, queue: str, why: EnvelopeError, at: Moment) -> 
     count = _header_int(message, "warren-parked-count")
     since_ms = _header_int(message, "warren-parked-ms") or at.now_ms
     if at.now_ms - since_ms >= PARK_LIMIT_MS:
-        return undecodable(message, why, at)
+        # The server that reads the dead letter may be no newer than this worker, so the job's end is told as well.
+        return replace(
+            undecodable(message, why, at),
+            events=_newer_events(message, queue, State.DEAD, at, error=describe(why), outcome="invalid"),
+        )
     delay_seconds = _park_seconds(count)
+    due_ms = at.now_ms + delay_seconds * 1000
     headers: dict[str, HeaderValue] = {
         **{name: value for name, value in message.headers.items() if not name.startswith("x-")},
         "warren-parked-ms": since_ms,
@@ -221,7 +226,7 @@ def park_newer(message: Message, queue: str, why: EnvelopeError, at: Moment) -> 
         outcome="parked",
         publications=(again,),
         again=True,
-        events=_newer_events(message, queue, why, at, at.now_ms + delay_seconds * 1000),
+        events=_newer_events(message, queue, State.PARKED, at, error=describe(why), retry_at_ms=due_ms),
     )
 
 
@@ -314,14 +319,14 @@ def _event(envelope: Envelope, state: State, attempt: int, at: Moment, **fields:
     )
 
 
-def _newer_events(message: Message, queue: str, why: EnvelopeError, at: Moment, due_ms: int) -> tuple[Event, ...]:
-    """Tell of a parked message of a newer version, as far as its id and task can be read."""
+def _newer_events(message: Message, queue: str, state: State, at: Moment, **fields: Any) -> tuple[Event, ...]:
+    """Tell of a message of a newer version, as far as its id and task can be read."""
     job, task = message.message_id or "", message.type or ""
     if not JOB_ID.fullmatch(job) or not TASK_NAME.fullmatch(task):
         return ()
     envelope = Envelope(id=job, task=task, queue=queue, enqueued_ms=max(_header_int(message, "warren-enqueued-ms"), 0))
     attempt = max(_header_int(message, "warren-attempt"), 1)
-    return (_event(envelope, State.PARKED, attempt, at, retry_at_ms=due_ms, error=describe(why)),)
+    return (_event(envelope, state, attempt, at, **fields),)
 
 
 def _park_seconds(count: int) -> int:

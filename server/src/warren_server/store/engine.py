@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from warren_server.errors import StoreDown, StoreError, StoreRefused
 from warren_server.settings import StoreSettings
 from warren_server.store.migrations import HEAD
+
+logger = logging.getLogger(__name__)
 
 _MIGRATION_LOCK: Final = 0x77617272656E
 """Key of PostgreSQL's advisory lock: any number, the same in every server."""
@@ -72,6 +75,9 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date, once for each process; safe in many processes at a time.
 
+        A schema of a newer release is left as it is and used: migrations only add, so that servers of two releases can
+        work on one store, in a roll-out and after a rollback.
+
         Raises:
             StoreDown: The database is away.
         """
@@ -80,7 +86,9 @@ class Database:
                 return
             with translated(), self._engine.connect() as connection:
                 current = _revision(connection)
-            if current != HEAD:
+            if current is not None and current > HEAD:
+                _warn_newer(current)
+            elif current != HEAD:
                 with translated(), self._engine.execution_options(**{_WRITES: True}).connect() as connection:
                     self._migrate(connection)
             self._migrated = True
@@ -107,6 +115,10 @@ class Database:
             with connection.begin():
                 if not self.sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                current = _revision(connection)
+                if current is not None and current > HEAD:
+                    # A newer server was faster.
+                    return
                 config = Config()
                 config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
                 config.attributes["connection"] = connection
@@ -143,6 +155,15 @@ class Database:
             parameters["password"] = self._password_file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise StoreDown(f"WARREN_STORE_PASSWORD_FILE cannot be read: {error}") from error
+
+
+def _warn_newer(current: str) -> None:
+    logger.warning(
+        "the store's schema is of revision %s, newer than %s of this server; it is used as it is",
+        current,
+        HEAD,
+        extra={"event": "schema_newer", "revision": current},
+    )
 
 
 def _revision(connection: Connection) -> str | None:

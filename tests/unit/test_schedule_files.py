@@ -84,6 +84,7 @@ def test_a_servers_file_is_applied_at_its_start_and_shown_with_its_source(tmp_pa
             config=replace(kit.parts.config, declared=declared(tmp_path, TWO)),
             transport=kit.transport,
             prepare=kit.parts.prepare,
+            provide_tokens=kit.parts.provide_tokens,
         )
         parts.ticker.start()
         eventually(lambda: len(parts.schedules.all()) == 2)
@@ -155,7 +156,12 @@ def test_a_store_that_is_away_at_start_gets_the_file_later(tmp_path: Path, monke
 
     with running(tmp_path) as kit:
         config = replace(kit.parts.config, declared=declared(tmp_path, TWO))
-        parts = Parts(config=config, transport=kit.transport, prepare=kit.parts.prepare)
+        parts = Parts(
+            config=config,
+            transport=kit.transport,
+            prepare=kit.parts.prepare,
+            provide_tokens=kit.parts.provide_tokens,
+        )
         with monkeypatch.context() as patch:
             patch.setattr(parts.schedules, "edit", down)
             with pytest.raises(StoreDown):

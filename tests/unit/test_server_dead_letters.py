@@ -13,7 +13,7 @@ import pytest
 from letter_kit import die, junk, listed, row
 from server_kit import Kit, running
 from waiting import eventually
-from warren.envelope import decode, new_job_id
+from warren.envelope import decode
 from warren.events import Event, State, encode_batch
 from warren.transport import event_publication
 from warren_server import retry

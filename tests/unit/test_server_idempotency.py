@@ -21,6 +21,7 @@ from warren.events import Event, State
 from warren_server.api.problems import Refusal
 from warren_server.errors import StoreDown
 from warren_server.idempotency import Known, Post, Then, read_key, then
+from warren_server.store import idempotency
 from warren_server.store.idempotency import KeyName, KeyStore, Use
 from warren_server.store.schema import idempotency_keys
 
@@ -437,3 +438,16 @@ def now_ms() -> int:
 
 def first_ms(kit: Kit) -> int:
     return decode(kit.queued()[0]).enqueued_ms
+
+
+def test_a_key_let_go_of_while_it_is_looked_at_is_taken_in_the_next_look(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [None, None]
+    claim = idempotency._claim
+    monkeypatch.setattr(idempotency, "_claim", lambda *args: looks.pop() if looks else claim(*args))
+
+    assert post(kit).status_code == 202
+
+    monkeypatch.setattr(idempotency, "_claim", lambda *_: None)
+    assert post(kit, '"other"').json["type"] == "/problems/store-unavailable"

@@ -310,6 +310,7 @@ class Worker:
     def _start(self, run: Run) -> None:
         if run.job.exhausted:
             self._end_unrun(run, settle.lost(run.job, self._moment(run)))
+            self._timers.after(0, self._fill)
             return
         run.started_ms = self._now_ms()
         run.throttle = Throttle(self._timers, self._tell_running)

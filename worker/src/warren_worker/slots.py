@@ -112,7 +112,7 @@ class Slots:
         with self._changed:
             if len(self._running) + len(self._asking) >= self._count or self._in_order()[:1] != [queue]:
                 return None
-            return self._start(queue)
+            return self._start(queue) if self._may_start(queue) else None
 
     def withdraw(self, chosen: Callable[[Run], bool]) -> list[Run]:
         """Take waiting jobs out."""

@@ -23,11 +23,17 @@ up: environment ## Run RabbitMQ, server and workers in the foreground; Ctrl-C dr
 test: environment broker ## Run everything a change must pass: lint, types, import contracts, all suites, coverage
 	@$(MAKE) lint
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults -q -n $(WORKERS) --dist worksteal $(PYTEST)
-	@$(BIN)/coverage run -m pytest tests/faults -q
+	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
+	@$(BIN)/coverage run -m pytest tests/faults -q -m "not full"
 	@$(BIN)/python -m pytest tests/footprint -q
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+.PHONY: faults
+faults: environment broker ## Strike real servers, workers and brokers with every fault under load; write tests/faults/report.md
+	@$(BIN)/python tests/faults/packages.py
+	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
+	@$(BIN)/python -m pytest tests/integration -q -m full
 
 .PHONY: lint
 lint: environment ## Check format, style, types and import contracts

@@ -35,12 +35,14 @@ class Stack:
         broker: The broker they use.
         tasks: Value of `WARREN_TASKS`.
         environment: Further variables for all of them.
+        ready_seconds: How long a server may take to be ready.
     """
 
     folder: Path
     broker: BrokerSettings
     tasks: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    ready_seconds: float = 90
     port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -48,13 +50,27 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
-        server = self._start("warren_server", WARREN_SERVER_BIND=f"127.0.0.1:{self.port}", **environment)
-        eventually(lambda: self._ready(server), 30)
+    def start_server(self, module: str = "warren_server", **environment: str) -> subprocess.Popen[bytes]:
+        """Start the server, and wait until it is ready."""
+        server = self.begin_server(module, **environment)
+        eventually(lambda: self._ready(server), self.ready_seconds)
         return server
 
-    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
-        return self._start("warren_worker", WARREN_PROBE_BIND="127.0.0.1:0", **environment)
+    def begin_server(
+        self, module: str = "warren_server", *, runner: str = "", **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Start the server, and do not wait.
+
+        Args:
+            module: The program.
+            runner: Module that runs the program in its own way, such as `failpoints`.
+            environment: Its own variables.
+        """
+        variables = {"WARREN_SERVER_BIND": f"127.0.0.1:{self.port}"} | environment
+        return self._start(module, runner, **variables)
+
+    def start_worker(self, *, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:
+        return self._start("warren_worker", runner, WARREN_PROBE_BIND="127.0.0.1:0", **environment)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """End a process with SIGKILL, as an out-of-memory killer would."""
@@ -76,7 +92,7 @@ class Stack:
         """Return the end of all logs, for the message of a failed test."""
         return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(self.folder.glob("*.log")))
 
-    def _start(self, module: str, **environment: str) -> subprocess.Popen[bytes]:
+    def _start(self, module: str, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:
         assert self.broker.url is not None
         number = len(self.processes)
         management = self.broker.management_url
@@ -92,7 +108,11 @@ class Stack:
         }
         with (self.folder / f"{number:02d}-{module}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module], env=variables, cwd=self.folder, stdout=log, stderr=log
+                [sys.executable, "-m", *filter(None, (runner, module))],
+                env=variables,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
             )
         self.processes.append(process)
         return process

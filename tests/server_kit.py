@@ -15,6 +15,7 @@ from warren.envelope import Message
 from warren.memory import MemoryTransport
 from warren.settings import BrokerSettings
 from warren.task import Registry, task
+from warren.tokens import token_topology
 from warren.topology import topology
 from warren_server.app import create_app
 from warren_server.parts import Parts, ServerConfig
@@ -74,7 +75,12 @@ def running(folder: Path, server: dict[str, Any] | None = None, auth: str = "aut
         offer=OfferSettings.model_validate(offer),
         tasks=from_registry(registry()),
     )
-    parts = Parts(config=config, transport=transport, prepare=lambda: transport.declare(topology(QUEUES)).result(5))
+    parts = Parts(
+        config=config,
+        transport=transport,
+        prepare=lambda: transport.declare(topology(QUEUES)).result(5),
+        provide_tokens=lambda queue: transport.declare(token_topology(queue)).result(5),
+    )
     client = create_app(parts).test_client()
     parts.start()
     try:

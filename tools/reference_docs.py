@@ -37,7 +37,7 @@ The machine-readable contract is `/openapi.json` of any server. Errors are [prob
 
 def settings_page() -> str:
     """List every settings group with its variables."""
-    for member in ("warren_scaler", "warren_server", "warren_worker"):
+    for member in ("warren.sql", "warren_scaler", "warren_server", "warren_worker"):
         importlib.import_module(f"{member}.settings")
     parts = [
         "# Settings\n",

@@ -28,6 +28,7 @@ def stack(tmp_path: Path, amqp: BrokerSettings) -> Iterator[Stack]:
     running.stop()
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_every_accepted_job_of_ten_thousand_survives_five_killed_workers(
     stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -259,3 +259,8 @@ def note(ctx: Context, path: str, line: str = "", seconds: float = 0.0) -> None:
     append(path, f"start {time.monotonic():.4f} {os.getpid()} {ctx.job_id} {line}")
     time.sleep(seconds)
     append(path, f"end {time.monotonic():.4f} {os.getpid()} {ctx.job_id} {line}")
+
+
+@task(name="check.again_in", retry=_QUICK)
+def again_in(seconds: float) -> None:
+    raise Retry.after(seconds)

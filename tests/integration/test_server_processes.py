@@ -161,6 +161,7 @@ def _status(url: str) -> int:
         ({"WARREN_SERVER_BIND": "0.0.0.0:0"}, "WARREN_AUTH=none"),
         ({"WARREN_TUTORIAL": "1"}, "WARREN_TUTORIAL is 1"),
         ({"WARREN_CATALOG": "/nonexistent.json"}, "WARREN_CATALOG is '/nonexistent.json'"),
+        ({"WARREN_SCHEDULES": "/nonexistent.toml"}, "WARREN_SCHEDULES is '/nonexistent.toml'"),
     ],
     ids=lambda value: str(value)[:40],
 )

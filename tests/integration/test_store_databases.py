@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from warren_server.store.dead_letters import DeadLetterFilter, DeadLetterStore
 from warren_server.store.engine import Database
 from warren_server.store.fold import fold
 from warren_server.store.jobs import JobFilter, JobStore
+from warren_server.store.queue_settings import QueueSettingsStore
 from warren_server.store.schema import metadata
 from warren_server.store.tokens import TokenStore, digest
 
@@ -153,6 +155,43 @@ def test_tokens_are_found_by_hash_until_revoked(database: Database) -> None:
     assert store.find(digest(secret)) == token
     assert [store.revoke(token.id), store.revoke(token.id)] == [True, False]
     assert store.all() == []
+
+
+def test_changes_of_a_queue_exclude_each_other_and_are_told_apart_by_their_lease(database: Database) -> None:
+    store = QueueSettingsStore(database)
+    usual = store.get("q" * 190)
+    first = store.claim("q" * 190, 1000, 2000, {"paused": True, "priority": 3})
+
+    assert first == replace(usual, paused=True, priority=3, lease_ms=2000, updated_ms=1000)
+    assert store.claim("q" * 190, 1999, 3000, {"paused": False}) is None
+    assert store.claim("other", 1999, 3000, {"max_length": 5}) is not None
+    assert store.unsettled(1999) == []
+    assert [each.queue for each in store.unsettled(2001)] == ["q" * 190]
+    taken_over = store.claim("q" * 190, 2001, 3001, {"concurrency": 2}, new_tokens=True)
+    assert taken_over is not None
+    assert (taken_over.paused, taken_over.generation) == (True, 1)
+    assert store.release(first, told_paused=True) is False
+    assert store.release(taken_over, told_paused=True, told_generation=1) is True
+    assert store.get("q" * 190).settled
+    assert store.claim("q" * 190, 4000, 5000, {}, new_tokens=True, seen=first) is None
+    store.doubt("q" * 190)
+    assert not store.get("q" * 190).settled
+    assert sorted(store.all()) == ["other", "q" * 190]
+
+
+def test_of_many_servers_that_make_the_same_tokens_one_does(database: Database) -> None:
+    store = QueueSettingsStore(database)
+    store.claim("q", 1000, 2000, {"concurrency": 2}, new_tokens=True)
+    seen = store.get("q")
+
+    def claim(number: int) -> bool:
+        return store.claim("q", 3000, 4000 + number, {}, new_tokens=True, seen=seen) is not None
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(claim, range(16)))
+
+    assert won.count(True) == 1
+    assert store.get("q").generation == 2
 
 
 def test_a_value_the_database_cannot_hold_is_refused_for_good(database: Database) -> None:

@@ -14,6 +14,7 @@ from warren import topology
 from warren.amqp import AmqpTransport, connect
 from warren.amqp.management import Depths, Management
 from warren.amqp.topology import prepare
+from warren.cli import findings
 from warren.envelope import Envelope, new_job_id
 from warren.errors import TopologyError, Unavailable
 from warren.settings import BrokerSettings, with_credentials
@@ -85,6 +86,27 @@ def test_the_policies_hold_on_the_queues(
     }
     # The API tells of a queue's policy when the queue next counts itself.
     eventually(lambda: expected.items() <= policies_in_effect().items(), 30)
+
+
+def test_what_is_in_effect_on_a_queue_is_seen_whatever_policy_beats_ours(
+    amqp: BrokerSettings, transport: AmqpTransport, management: Management
+) -> None:
+    prepare(transport, amqp, ["mail", "media"])
+    eventually(lambda: queue_name("mail") in management.behaviour(), 30)
+    assert [finding.level for finding in findings.of_behaviour(management.behaviour())] == ["ok"]
+
+    definition: dict[str, str | int] = {"dead-letter-exchange": topology.DEAD, "max-length": 10}
+    stranger = topology.Policy(
+        name="theirs", pattern=r"^warren\.q\.mail$", apply_to="queues", definition=definition, priority=9
+    )
+    management.apply_policies([stranger])
+
+    def judged() -> list[str]:
+        return [f.message for f in findings.of_behaviour(management.behaviour()) if f.level == "broken"]
+
+    careless, bounded = eventually(lambda: len(found := judged()) == 2 and found, 30)
+    assert careless.startswith("warren.q.mail: not at-least-once")
+    assert bounded.startswith("warren.q.mail: a length limit")
 
 
 def test_checking_names_what_is_missing_and_makes_nothing(

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from warren.cli import findings, main, run
 from warren.cli.exits import exit_code
 from warren.cli.output import clean
-from warren.client import Health
+from warren.client import Health, QueueView, TokensView
 from warren.errors import (
     InvalidArguments,
     LocalStackError,
@@ -385,10 +385,55 @@ def test_an_older_broker_is_told_what_it_lacks(version: str, levels: list[str]) 
     assert [finding.level for finding in findings.of_version(version)] == levels
 
 
+KEEPING = {"dead-letter-exchange": "x", "dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
+
+
+def test_every_queue_that_may_lose_jobs_or_hold_up_others_is_broken() -> None:
+    held = {f"warren.q.{name}": {**KEEPING, "overflow": "drop-head"} for name in "abcdefg"}
+
+    careless, bounded = findings.of_behaviour({**held, "warren.q.h": {**KEEPING, "max-length-bytes": 1}})
+
+    assert (careless.level, bounded.level) == ("broken", "broken")
+    assert "warren.q.a, warren.q.b, warren.q.c, warren.q.d, warren.q.e and 2 more" in careless.message
+    assert "warren.q.h" in bounded.message
+    assert "--max-length" in bounded.fix
+
+
+@pytest.mark.parametrize(("version", "told"), [("3.11.9", True), ("3.12.0", False), ("4.3.6", False), ("?", False)])
+def test_tasks_longer_than_an_old_broker_waits_are_named(version: str, told: bool) -> None:
+    found = findings.of_long_tasks(version, {"long": 7200.0, "short": 5.0})
+
+    assert [("long" in finding.message, "7200000" in finding.fix) for finding in found] == [(True, True)] * told
+
+
+def test_doctor_looks_at_queues_when_the_server_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["warren.cli.doctor"], "_CONNECT_SECONDS", 0.3)
+    monkeypatch.setenv("WARREN_AMQP_URL", "amqp://127.0.0.1:1")
+    ready = Server().on("GET /readyz", {"broker": True})
+    paused = (
+        Server().on("GET /readyz", {"broker": True}).on("GET /v1/queues", {"queues": [{"name": "a", "paused": True}]})
+    )
+
+    hidden = json.loads(warren(ready, "doctor", "--json").stdout)
+    shown = json.loads(warren(paused, "doctor", "--json").stdout)
+
+    (of_hidden,) = [item for item in hidden if item["check"] == "queues"]
+    (of_paused,) = [item for item in shown if item["check"] == "queues"]
+    assert (of_hidden["level"], of_paused["level"]) == ("note", "note")
+    assert "resume" in of_paused["fix"]
+
+
 def test_findings_without_ok_always_have_a_fix_or_a_reason() -> None:
     bad = [
         findings.of_policies(["warren-jobs"]),
         findings.of_unroutable(3),
+        *findings.of_behaviour({"warren.q.a": {**KEEPING, "overflow": "drop-head"}}),
+        *findings.of_behaviour({"warren.q.a": {**KEEPING, "max-length": 5}}),
+        *findings.of_behaviour({"warren.delay.03": {"message-ttl": 8000}}),
+        *findings.of_long_tasks("3.10.8", {"long": 1800.0, "short": 5.0}),
+        *findings.of_queues([QueueView(name="a", paused=True)]),
+        *findings.of_queues([QueueView(name="a", tokens={"slots": TokensView(wanted=2, present=1)})]),
+        findings.of_hidden_queues(RequestFailed(401, "unauthenticated", "no token")),
         findings.of_health("http://x", Health(ready=False)),
         findings.of_tasks([], "module"),
         findings.of_tasks([], ""),
@@ -396,6 +441,8 @@ def test_findings_without_ok_always_have_a_fix_or_a_reason() -> None:
     good = [
         findings.of_policies([]),
         findings.of_unroutable(0),
+        *findings.of_behaviour({"warren.q.a": KEEPING, "warren.delay.03": KEEPING, "warren.events": {}}),
+        *findings.of_queues([QueueView(name="a", tokens={"slots": TokensView(wanted=2, present=2)})]),
         findings.of_health("http://x", Health(ready=True)),
         findings.of_tasks(["add"], "module"),
     ]
@@ -406,3 +453,13 @@ def test_findings_without_ok_always_have_a_fix_or_a_reason() -> None:
 
 def test_control_characters_are_shown_and_line_breaks_kept() -> None:
     assert clean("a\x1b[31m\nb\tc\u202e") == "a\\x1b[31m\nb\tc\\x202e"
+
+
+def test_a_submit_may_be_named_by_a_key_and_a_token_belong_to_a_tenant() -> None:
+    server = Server().on("POST /v1/jobs", JOB).on("POST /v1/tokens", {"id": "t1", "token": "wrn_x"})
+
+    assert warren(server, "submit", "add", "--key", "order-7").exit_code == 0
+    assert warren(server, "token", "create", "--scope", "submit", "--tenant", "acme").exit_code == 0
+
+    assert server.requests[0].headers["idempotency-key"] == '"order-7"'
+    assert json.loads(server.requests[1].content)["tenant"] == "acme"

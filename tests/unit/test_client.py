@@ -154,7 +154,7 @@ def test_no_answer_is_status_0_and_says_whether_the_request_may_have_arrived(err
     handle, seen = answers(error)
 
     with client(handle) as server, pytest.raises(RequestFailed, match="http://server") as caught:
-        server.submit("add")
+        server.job(ID)
 
     assert (caught.value.status, caught.value.kind) == (0, kind)
     assert len(seen) == 1
@@ -175,13 +175,16 @@ def test_a_submit_that_was_certainly_not_accepted_is_sent_again() -> None:
 @pytest.mark.parametrize(
     "response",
     [
-        problem(503, "outcome-unknown", 0),
         problem(503, "broker-unavailable"),
         problem(500, "internal-error", 0),
         problem(422, "invalid-arguments", 0),
+        problem(422, "idempotency-key-reused", 0),
+        httpx.ConnectError("refused"),
     ],
 )
-def test_a_submit_that_may_have_been_accepted_or_will_never_be_is_not_sent_again(response: httpx.Response) -> None:
+def test_a_submit_that_the_server_will_never_accept_is_not_sent_again(
+    response: httpx.Response | Exception,
+) -> None:
     handle, seen = answers(response)
 
     with client(handle) as server, pytest.raises(RequestFailed):
@@ -202,23 +205,25 @@ def test_trying_again_ends_at_the_deadline() -> None:
 
 @given(
     status=st.sampled_from([0, 400, 429, 500, 503]),
-    kind=st.sampled_from(["outcome-unknown", "queue-full", "unreachable"]),
+    kind=st.sampled_from(["outcome-unknown", "queue-full", "unreachable", "no-answer", "idempotency-key-busy"]),
     wish=st.none() | st.integers(0, 100),
     tries=st.integers(1, 2000),
     remaining=st.floats(-1, 100),
+    keyed=st.booleans(),
 )
 def test_a_pause_is_at_least_the_servers_wish_and_below_the_time_left(
-    status: int, kind: str, wish: int | None, tries: int, remaining: float
+    status: int, kind: str, wish: int | None, tries: int, remaining: float, keyed: bool
 ) -> None:
     failure = RequestFailed(status, kind, "x", retry_after_seconds=wish)
 
-    pause = patience.submit_again(failure, tries=tries, remaining_seconds=remaining, rng=Random(1))
+    pause = patience.submit_again(failure, tries=tries, remaining_seconds=remaining, rng=Random(1), keyed=keyed)
 
     if pause is not None:
-        assert status in (429, 503)
-        assert kind != "outcome-unknown"
-        assert wish is not None
-        assert wish <= pause < remaining
+        assert (wish or 0) <= pause < remaining
+        if not keyed:
+            assert status in (429, 503)
+            assert kind != "outcome-unknown"
+            assert wish is not None
 
 
 def test_a_batch_is_split_at_1000_and_tells_of_each_job() -> None:
@@ -447,3 +452,145 @@ def test_both_clients_have_the_same_methods() -> None:
         return {name for name in vars(kind) if not name.startswith("_")}
 
     assert methods(Client) == methods(AsyncClient)
+
+
+def key_of(request: httpx.Request) -> str | None:
+    return request.headers.get("idempotency-key")
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        problem(503, "outcome-unknown", 0),
+        problem(409, "idempotency-key-busy", 0),
+        httpx.Response(502, text="<html>"),
+        httpx.Response(503, text="<html>"),
+        httpx.RemoteProtocolError("closed"),
+    ],
+    ids=str,
+)
+def test_a_submit_whose_outcome_is_unknown_is_sent_again_under_the_same_key(
+    unknown: httpx.Response | Exception,
+) -> None:
+    handle, seen = answers(unknown, httpx.Response(202, json=JOB))
+
+    with client(handle) as server:
+        server.submit("add")
+        server.submit("add")
+
+    first, again, other = map(key_of, seen)
+    assert first == again
+    assert first is not None
+    assert other not in (None, first)
+
+
+def test_a_server_that_goes_away_with_the_answer_is_waited_for() -> None:
+    handle, seen = answers(
+        httpx.RemoteProtocolError("closed"), httpx.ConnectError("refused"), httpx.Response(202, json=JOB)
+    )
+
+    with client(handle) as server:
+        assert server.submit("add").id == ID
+
+    assert len({key_of(request) for request in seen}) == 1
+
+
+def test_the_callers_key_is_sent_as_a_structured_string() -> None:
+    handle, seen = answers(httpx.Response(202, json=JOB))
+
+    with client(handle) as server:
+        server.submit("add", idempotency_key='say"\\"')
+
+    assert key_of(seen[0]) == '"say\\"\\\\\\""'
+
+
+@pytest.mark.parametrize("key", ["", "a b", "ä", "x" * 256, "a\n"])
+def test_a_key_that_breaks_the_rule_is_refused_before_anything_is_sent(key: str) -> None:
+    handle, seen = answers(httpx.Response(202, json=JOB))
+
+    with client(handle) as server, pytest.raises(InvalidArguments, match="idempotency_key"):
+        server.submit("add", idempotency_key=key)
+
+    assert seen == []
+
+
+def test_each_batch_of_a_call_has_a_key_of_its_own_that_follows_from_the_calls() -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        keys.append(key_of(request))
+        return httpx.Response(202, json={"jobs": [JOB] * len(json.loads(request.content)["jobs"])})
+
+    keys: list[str | None] = []
+    requests = [JobRequest(task="add")] * 2001
+
+    with client(handle) as server:
+        server.submit_many(requests, idempotency_key="night")
+        server.submit_many(requests[:2])
+
+    assert keys[:3] == ['"night"', '"night/1"', '"night/2"']
+    assert keys[3] not in (None, *keys[:3])
+
+
+def test_without_its_store_the_server_gets_the_submit_without_a_key() -> None:
+    handle, seen = answers(problem(503, "store-unavailable", 0), httpx.Response(202, json=JOB))
+
+    with client(handle) as server:
+        server.submit("add")
+
+    assert key_of(seen[0]) is not None
+    assert key_of(seen[1]) is None
+
+
+def test_a_key_of_the_callers_or_of_a_try_that_may_have_got_through_is_never_dropped() -> None:
+    handle, seen = answers(problem(503, "store-unavailable", 0), httpx.Response(202, json=JOB))
+    with client(handle) as server:
+        server.submit("add", idempotency_key="mine")
+    assert [key_of(request) for request in seen] == ['"mine"', '"mine"']
+
+    handle, seen = answers(
+        problem(503, "outcome-unknown", 0), problem(503, "store-unavailable", 0), httpx.Response(202, json=JOB)
+    )
+    with client(handle) as server:
+        server.submit("add")
+    assert len({key_of(request) for request in seen}) == 1
+
+
+REFUSED = {"status": 503, "problem": {"type": "/problems/broker-unavailable", "detail": "gone"}}
+
+
+def test_a_batch_is_sent_again_for_those_of_its_jobs_that_found_no_room() -> None:
+    handle, seen = answers(
+        httpx.Response(202, json={"jobs": [JOB, REFUSED]}), httpx.Response(202, json={"jobs": [JOB, JOB]})
+    )
+
+    with client(handle) as server:
+        results = server.submit_many([JobRequest(task="add")] * 2)
+
+    assert [type(result) for result in results] == [JobView, JobView]
+    assert key_of(seen[0]) == key_of(seen[1])
+
+
+def test_what_is_known_of_a_batch_is_told_when_it_cannot_be_sent_again() -> None:
+    first = httpx.Response(202, json={"jobs": [JOB, REFUSED]})
+    handle, _ = answers(first, problem(422, "idempotency-key-reused"))
+    with client(handle) as server:
+        results = server.submit_many([JobRequest(task="add")] * 2)
+    assert [type(result) for result in results] == [JobView, RequestFailed]
+
+    handle, seen = answers(first)
+    with client(handle, submit_seconds=0) as server:
+        results = server.submit_many([JobRequest(task="add")] * 2)
+    assert [type(result) for result in results] == [JobView, RequestFailed]
+    assert len(seen) == 1
+
+
+def test_the_asynchronous_client_sends_batches_again_too() -> None:
+    async def scenario() -> list[JobView | RequestFailed]:
+        handle, _ = answers(
+            httpx.Response(202, json={"jobs": [JOB, REFUSED]}),
+            httpx.Response(202, json={"jobs": [JOB, REFUSED]}),
+            problem(422, "idempotency-key-reused"),
+        )
+        async with AsyncClient("http://server", transport=httpx.MockTransport(handle)) as server:
+            return await server.submit_many([JobRequest(task="add")] * 2, idempotency_key="k")
+
+    assert [type(result) for result in asyncio.run(scenario())] == [JobView, RequestFailed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("pika", "httpx", "pydantic", "flask", "click", "rich", "prometheus_client", "structlog")
+HEAVY = ("pika", "httpx", "pydantic", "flask", "click", "rich", "prometheus_client", "structlog", "sqlalchemy")
 MEASURE = "import time; began = time.perf_counter(); import warren; print(time.perf_counter() - began)"
 
 

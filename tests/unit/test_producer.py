@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from warren import topology
-from warren.envelope import JOB_ID, decode
+from warren.envelope import JOB_ID, decode, job_id_for_key
 from warren.errors import Blocked, InvalidArguments, OutcomeUnknown, Unavailable, Unroutable
 from warren.memory import MemoryTransport
 from warren.producer import Producer, to_envelope
@@ -262,3 +262,25 @@ def test_a_producer_of_its_own_transport_may_be_stopped_unstarted_and_twice() ->
     with producer, pytest.raises(Unavailable):
         producer.submit("x")
     producer.stop()
+
+
+def test_a_key_gives_the_job_its_id_the_same_for_the_same_tenant(
+    producer: Producer, transport: MemoryTransport
+) -> None:
+    first = producer.submit("greet", {"n": 1}, idempotency_key="order-7", tenant="acme")
+    again = asyncio.run(producer.asubmit("greet", {"n": 1}, idempotency_key="order-7", tenant="acme"))
+    other = producer.submit("greet", {"n": 1}, idempotency_key="order-7")
+
+    assert first == again == job_id_for_key("acme", "order-7")
+    assert other == job_id_for_key("", "order-7")
+    assert [decode(message).tenant for message in transport.messages(queue_name("default"))] == ["acme", "acme", None]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"), [({"idempotency_key": "a b"}, "idempotency_key"), ({"tenant": "a b"}, "tenant")]
+)
+def test_a_key_or_tenant_that_breaks_its_rule_is_refused(
+    producer: Producer, options: dict[str, str], field: str
+) -> None:
+    with pytest.raises(InvalidArguments, match=field):
+        producer.submit("greet", **options)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from server_kit import Kit, database, running
+from warren.envelope import decode
 from warren.errors import SettingsError
 from warren_server.auth import refuse_open_door
 from warren_server.errors import StoreDown
@@ -139,3 +140,47 @@ def test_a_server_others_can_reach_needs_a_token_or_a_word(tmp_path: Path) -> No
     refuse_open_door(outside, AuthSettings(auth="none"), tokens)
     tokens.create("first", ["admin"])
     refuse_open_door(outside, AuthSettings(), tokens)
+
+
+def tenant_bearer(kit: Kit, tenant: str | None, *scopes: str) -> dict[str, str]:
+    _, secret = kit.parts.tokens.create("test", scopes, tenant=tenant)
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_a_tenants_token_submits_for_it_and_sees_its_jobs_only(kit: Kit) -> None:
+    acme, other, all_ = (tenant_bearer(kit, tenant, "submit", "read") for tenant in ("acme", "other", None))
+    mine = kit.client.post("/v1/jobs", json=JOB, headers=acme).json
+    batch = kit.client.post("/v1/jobs/batch", json={"jobs": [JOB]}, headers=other).json["jobs"][0]
+
+    def listed(headers: dict[str, str]) -> set[str]:
+        return {job["id"] for job in kit.client.get("/v1/jobs", headers=headers).json["jobs"]}
+
+    assert listed(acme) == {mine["id"]}
+    assert listed(other) == {batch["id"]}
+    assert listed(all_) == {mine["id"], batch["id"]}
+    assert kit.client.get(f"{mine['url']}?wait=0.1", headers=acme).status_code == 200
+    assert kit.client.get(mine["url"], headers=all_).status_code == 200
+    missing = kit.client.get("/v1/jobs/018f4e8a-0000-7000-8000-000000000001", headers=other)
+    foreign = kit.client.get(f"{mine['url']}?wait=30", headers=other)
+    assert (foreign.status_code, foreign.json["type"]) == (404, missing.json["type"])
+    assert [decode(message).tenant for message in kit.queued()] == ["acme", "other"]
+
+
+def test_a_tenants_token_opens_nothing_that_is_about_all_tenants(kit: Kit) -> None:
+    acme = tenant_bearer(kit, "acme", "admin")
+
+    for path in ("/v1/dead-letters", "/v1/tokens", "/metrics"):
+        assert kit.client.get(path, headers=acme).status_code == 403
+    assert kit.client.post("/v1/tokens", json={"scopes": ["admin"]}, headers=acme).status_code == 403
+    for path in ("/v1/tasks", "/v1/queues", "/v1/queues/default"):
+        assert kit.client.get(path, headers=acme).status_code == 200
+
+
+def test_a_token_is_made_for_a_tenant_of_a_proper_name(kit: Kit) -> None:
+    admin = bearer(kit, "admin")
+
+    made = kit.client.post("/v1/tokens", json={"scopes": ["read"], "tenant": "acme"}, headers=admin)
+    refused = kit.client.post("/v1/tokens", json={"scopes": ["read"], "tenant": "a b"}, headers=admin)
+
+    assert (made.status_code, made.json["tenant"]) == (201, "acme")
+    assert (refused.status_code, refused.json["problems"][0]["field"]) == (422, "tenant")

@@ -13,13 +13,16 @@ import pytest
 from letter_kit import die, junk, listed, row
 from server_kit import Kit, running
 from waiting import eventually
-from warren.envelope import decode, new_job_id
+from warren.envelope import decode
 from warren.events import Event, State, encode_batch
 from warren.transport import event_publication
 from warren_server import retry
 from warren_server.store.claims import Claim
 
 ALL = {"all": True}
+
+STRANGER = "01a212ad-76e8-7fc0-bbc8-b656fd09660a"
+"""A job nobody submitted."""
 
 
 @pytest.fixture
@@ -230,7 +233,7 @@ def test_only_a_dead_job_is_retried(kit: Kit, state: State) -> None:
     assert (answered.status_code, answered.json["type"]) == (409, "/problems/not-dead")
 
 
-@pytest.mark.parametrize("job", [new_job_id(), "nonsense"])
+@pytest.mark.parametrize("job", [STRANGER, "nonsense"])
 def test_what_is_not_there_cannot_be_retried(kit: Kit, job: str) -> None:
     assert kit.client.post(f"/v1/jobs/{job}/retry").json["type"] == "/problems/unknown-job"
     assert kit.client.post(f"/v1/dead-letters/{job}/retry").json["type"] == "/problems/unknown-dead-letter"
@@ -355,11 +358,11 @@ def test_a_purge_that_takes_too_long_says_that_it_is_not_complete(kit: Kit, monk
     [
         ("POST", "/v1/dead-letters/redrive", "admin"),
         ("POST", "/v1/dead-letters/purge", "admin"),
-        ("DELETE", f"/v1/dead-letters/{new_job_id()}", "admin"),
-        ("POST", f"/v1/dead-letters/redrives/{new_job_id()}/stop", "admin"),
-        ("POST", f"/v1/dead-letters/{new_job_id()}/retry", "submit"),
-        ("POST", f"/v1/jobs/{new_job_id()}/retry", "submit"),
-        ("POST", f"/v1/jobs/{new_job_id()}/cancel", "submit"),
+        ("DELETE", f"/v1/dead-letters/{STRANGER}", "admin"),
+        ("POST", f"/v1/dead-letters/redrives/{STRANGER}/stop", "admin"),
+        ("POST", f"/v1/dead-letters/{STRANGER}/retry", "submit"),
+        ("POST", f"/v1/jobs/{STRANGER}/retry", "submit"),
+        ("POST", f"/v1/jobs/{STRANGER}/cancel", "submit"),
         ("POST", "/v1/jobs/cancel", "submit"),
         ("GET", "/v1/dead-letters/summary", "read"),
         ("GET", "/v1/dead-letters/redrives", "read"),

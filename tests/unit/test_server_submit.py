@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +10,11 @@ import pytest
 
 from server_kit import Kit, running
 from waiting import eventually
-from warren.envelope import decode
+from warren.envelope import decode, new_job_id
+from warren.events import State
+from warren_server.api.requests import JobRequest
 from warren_server.errors import StoreDown
+from warren_server.submit import Identity
 
 
 @pytest.fixture
@@ -180,12 +184,6 @@ def test_a_batch_holds_up_to_a_thousand_jobs(kit: Kit) -> None:
     assert kit.client.post("/v1/jobs/batch", json={"jobs": []}).status_code == 422
 
 
-def test_an_idempotency_key_is_refused_not_ignored(kit: Kit) -> None:
-    answer = kit.client.post("/v1/jobs", json={"task": "greet"}, headers={"Idempotency-Key": "k"})
-
-    assert (answer.status_code, answer.json["type"]) == (422, "/problems/unsupported-header")
-
-
 @pytest.mark.parametrize(
     "headers",
     [
@@ -212,3 +210,26 @@ def test_the_tutorial_route_is_there_only_when_asked_for(kit: Kit, tmp_path: Pat
         assert taken.status_code == 202
         assert decode(tutorial.queued()[0]).body == b'{"cmd":"hello"}'
     assert kit.client.get("/add-job/hello").status_code == 404
+
+
+def test_a_job_submitted_under_an_identity_has_its_id_time_and_tenant(kit: Kit) -> None:
+    request = JobRequest(task="greet", arguments={"cmd": "a"}, delay=90, expires_in=600)
+    job = new_job_id()
+    enqueued_ms = time.time_ns() // 1_000_000 - 30_000
+
+    taken = kit.parts.submitter.submit(request, Identity(id=job, enqueued_ms=enqueued_ms, tenant="acme"))
+
+    envelope = taken.order.envelope
+    assert (envelope.id, envelope.enqueued_ms, envelope.tenant) == (job, enqueued_ms, "acme")
+    assert envelope.expires_ms == enqueued_ms + 600_000
+    assert taken.order.delay_seconds == 60
+    assert taken.order.event.tenant == "acme"
+
+
+def test_a_job_whose_delay_is_over_by_its_own_time_is_queued_at_once(kit: Kit) -> None:
+    request = JobRequest(task="greet", arguments={"cmd": "a"}, delay=5)
+
+    taken = kit.parts.submitter.submit(request, Identity(enqueued_ms=time.time_ns() // 1_000_000 - 6_000))
+
+    assert taken.order.event.state is State.QUEUED
+    assert len(kit.queued()) == 1

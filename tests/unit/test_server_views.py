@@ -11,7 +11,7 @@ from warren_server.store.fold import fold
 
 def shown(*events: Event) -> list[dict[str, Any]]:
     jobs, attempts = fold({}, {}, events)
-    document = views.job(jobs["j1"], [attempts[key] for key in sorted(attempts)])
+    document = views.job({**jobs["j1"], "cancel_requested_ms": None}, [attempts[key] for key in sorted(attempts)])
     return list(document["attempts"])
 
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from warren.envelope import TENANT
 from warren.errors import SettingsError
 from warren.logs import configure_logs
 from warren.settings import LogSettings, load
@@ -65,9 +66,11 @@ def _create_token(asked: argparse.Namespace) -> int:
     scopes = [scope for scope in asked.scopes.replace(",", " ").split() if scope]
     if not scopes or not set(scopes) <= set(SCOPES):
         raise SettingsError(f"--scopes is {asked.scopes!r}: must be some of {', '.join(SCOPES)}")
+    if asked.tenant is not None and not TENANT.fullmatch(asked.tenant):
+        raise SettingsError(f"--tenant is {asked.tenant!r:.100}: must match {TENANT.pattern}")
     database = Database(load(StoreSettings))
     try:
-        _, secret = TokenStore(database).create(asked.name, scopes, asked.expires_in)
+        _, secret = TokenStore(database).create(asked.name, scopes, asked.expires_in, asked.tenant)
     except StoreError as error:
         raise SettingsError(f"WARREN_STORE_URL is {database.address}: {error}") from error
     finally:
@@ -85,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--scopes", required=True, help="submit, read, admin; separated by commas")
     create.add_argument("--name", default="", help="what it is for")
     create.add_argument("--expires-in", type=float, default=None, help="seconds until it ends; never unless given")
+    create.add_argument("--tenant", default=None, help="whose jobs it is for; of all tenants unless given")
     return parser
 
 

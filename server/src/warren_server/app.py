@@ -9,7 +9,20 @@ from typing import Final
 from flask import Flask, Response, g, request
 
 from warren import metrics
-from warren_server.api import cancel, dead_letters, health, jobs, problems, queues, redrives, retries, tokens, tutorial
+from warren_server.api import (
+    cancel,
+    dead_letters,
+    health,
+    jobs,
+    problems,
+    queue_control,
+    queues,
+    redrives,
+    retries,
+    schedules,
+    tokens,
+    tutorial,
+)
 from warren_server.api.problems import Refusal
 from warren_server.api.requests import MAX_REQUEST_BYTES
 from warren_server.api.routes import ROUTES
@@ -19,6 +32,7 @@ from warren_server.parts import Parts
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _VARIABLE: Final = re.compile(r"<(\w+)>")
 _SCOPES: Final[dict[tuple[str, str], Scope | None]] = {(route.method, route.path): route.scope for route in ROUTES}
+_FOR_TENANTS: Final = frozenset((route.method, route.path) for route in ROUTES if route.for_tenants)
 
 
 def create_app(parts: Parts) -> Flask:
@@ -38,13 +52,15 @@ def create_app(parts: Parts) -> Flask:
     _guard(app, parts)
     _measure(app)
     waiters = jobs.Waiters(parts.config.server.threads // 2)
-    app.register_blueprint(jobs.routes(parts.submitter, parts.jobs, waiters))
-    app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs))
+    app.register_blueprint(jobs.routes(parts.keys, parts.jobs, waiters))
+    app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs, parts.queue_settings))
+    app.register_blueprint(queue_control.routes(parts.queues, parts.queue_settings, parts.queue_control, parts.room))
     app.register_blueprint(cancel.routes(parts.canceller, parts.jobs))
     app.register_blueprint(dead_letters.routes(parts.letters))
     app.register_blueprint(retries.routes(parts.retrier, parts.jobs))
     app.register_blueprint(redrives.routes(parts.redriver, parts.redrives, parts.letters))
     app.register_blueprint(tokens.routes(parts.tokens))
+    app.register_blueprint(schedules.routes(parts.planner))
     app.register_blueprint(health.routes(parts.checks))
     if parts.config.offer.tutorial:
         app.register_blueprint(tutorial.routes(parts.submitter))
@@ -63,9 +79,12 @@ def _guard(app: Flask, parts: Parts) -> None:
             raise Refusal("not-found", "the path begins with more than one slash")
         method = "GET" if request.method in ("HEAD", "OPTIONS") else request.method
         # A route that is missing in the table is for administrators only.
-        scope = _SCOPES.get((method, _path(request.url_rule.rule)), "admin")
+        route = (method, _path(request.url_rule.rule))
+        scope = _SCOPES.get(route, "admin")
         if request.method != "OPTIONS" and scope is not None:
-            parts.gate.check(request.headers.get("Authorization"), scope)
+            g.caller = parts.gate.check(request.headers.get("Authorization"), scope)
+            if g.caller.tenant is not None and route not in _FOR_TENANTS:
+                raise Refusal("forbidden", "this is about all tenants' jobs; the token is for one tenant only")
 
 
 def _measure(app: Flask) -> None:

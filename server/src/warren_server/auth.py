@@ -28,6 +28,20 @@ _CACHED: Final = 10_000
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="warren"'}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        tenant: Whose jobs they submit and see; None submits for the tenant without a name and sees all.
+    """
+
+    tenant: str | None = None
+
+
+ANYONE: Final = Caller()
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     token: Token | None
@@ -49,19 +63,22 @@ class Gate:
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._any: tuple[float, bool] | None = None
 
-    def check(self, authorization: str | None, scope: Scope) -> None:
+    def check(self, authorization: str | None, scope: Scope) -> Caller:
         """Let a request through, or not.
 
         Args:
             authorization: Its Authorization header.
             scope: What it needs.
 
+        Returns:
+            Who asks.
+
         Raises:
             Refusal: `unauthenticated` or `forbidden`.
             StoreDown: The store is away and the token was not seen before.
         """
         if self._mode == "none" or (self._mode == "auto" and not self._needs_tokens()):
-            return
+            return ANYONE
         token = self._find(_secret(authorization))
         if token is None or not token.valid(time.time_ns() // 1_000_000):
             raise _unauthenticated("the token is unknown, expired or revoked")
@@ -73,6 +90,7 @@ class Gate:
                 extra={"event": "forbidden", "token": token.id, "scope": scope},
             )
             raise Refusal("forbidden", f"this needs the scope {scope}; the token has {', '.join(sorted(token.scopes))}")
+        return Caller(tenant=token.tenant)
 
     def _find(self, secret: str) -> Token | None:
         hashed = digest(secret)

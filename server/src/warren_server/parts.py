@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,28 +16,46 @@ from warren.task import load_tasks
 from warren.transport import Transport
 from warren_server.announcer import Announcer
 from warren_server.auth import Gate
+from warren_server.backlog import Backlog
 from warren_server.cancel import Canceller
 from warren_server.errors import StoreError
+from warren_server.idempotency import Keys
 from warren_server.projection import Projection
+from warren_server.queue_control import QueueControl
 from warren_server.queues import Queues, QueueState, ReadDepths
 from warren_server.redriver import Redriver
+from warren_server.repeating import Repeating
 from warren_server.retry import Retrier
+from warren_server.room import Room
+from warren_server.schedules.declared import DeclaredSchedules, apply_declared, read_declared
+from warren_server.schedules.planner import Planner
+from warren_server.schedules.ticker import Ticker
 from warren_server.sending import Sender
-from warren_server.settings import AuthSettings, OfferSettings, ServerSettings, StoreSettings
+from warren_server.settings import AuthSettings, OfferSettings, ScheduleSettings, ServerSettings, StoreSettings
 from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.cancels import CancelStore
 from warren_server.store.dead_letters import DeadLetterStore
 from warren_server.store.engine import Database
+from warren_server.store.idempotency import KeyStore
 from warren_server.store.jobs import JobStore
+from warren_server.store.queue_settings import QueueSettingsStore
 from warren_server.store.redrives import RedriveStore
+from warren_server.store.schedules import ScheduleStore
+from warren_server.store.ticks import TickStore
 from warren_server.store.tokens import TokenStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
 from warren_server.tasks import KnownTasks, from_registry
+from warren_server.token_audit import TokenAudit
 
 logger = logging.getLogger(__name__)
 
 _PREPARE_PAUSE_SECONDS = 1.0
+_LIMITS_SECONDS = 1.0
+"""So long after a change other processes may still go by a queue's old length limit."""
+_SETTLE_SECONDS = 5.0
+_AUDIT_SECONDS = 10.0
+_BACKLOG_SECONDS = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +69,7 @@ class ServerConfig:
         auth: Who may use it.
         offer: What it offers.
         tasks: The tasks it takes jobs for.
+        declared: The schedules a file declares, if there is one.
     """
 
     server: ServerSettings
@@ -58,19 +78,21 @@ class ServerConfig:
     auth: AuthSettings
     offer: OfferSettings
     tasks: KnownTasks
+    declared: DeclaredSchedules | None = None
 
 
 def read_config() -> ServerConfig:
     """Read the environment.
 
     Raises:
-        SettingsError: A setting breaks its rule, or tasks cannot be loaded.
+        SettingsError: A setting breaks its rule, or tasks or schedules cannot be loaded.
     """
     offer = load(OfferSettings)
     modules = load(TaskSettings).tasks
     tasks = _from_catalog(offer.catalog) if offer.catalog is not None else from_registry(load_tasks(modules))
     if offer.tutorial and "greet" not in tasks:
         raise SettingsError("WARREN_TUTORIAL is 1: this needs a task called greet; name its module in WARREN_TASKS")
+    schedules = load(ScheduleSettings).schedules
     return ServerConfig(
         server=load(ServerSettings),
         store=load(StoreSettings),
@@ -78,6 +100,7 @@ def read_config() -> ServerConfig:
         auth=load(AuthSettings),
         offer=offer,
         tasks=tasks,
+        declared=None if schedules is None else read_declared(schedules, tasks),
     )
 
 
@@ -89,12 +112,14 @@ class Parts:
         config: The server's configuration.
         transport: The connection to the broker.
         prepare: Gives the broker its queues, or checks them; called once there is a connection.
+        provide_tokens: Gives the broker the token queues of a job queue, or checks them.
         read_depths: Reads queue depths from the management API, if there is one.
     """
 
     config: ServerConfig
     transport: Transport
     prepare: Callable[[], None]
+    provide_tokens: Callable[[str], None]
     read_depths: ReadDepths | None = None
     draining: threading.Event = field(default_factory=threading.Event)
 
@@ -109,6 +134,11 @@ class Parts:
         self.announcer = Announcer(self.transport, AnnouncementStore(self.database), config.server.confirm_seconds)
         self.canceller = Canceller(self.announcer, self.jobs, CancelStore(self.database))
         self.queues = Queues(self.transport, config.tasks.queues(), self.read_depths)
+        self.queue_settings = QueueSettingsStore(self.database)
+        self.room = Room(self.transport, self.queue_settings)
+        self.queue_control = QueueControl(
+            self.queue_settings, self.announcer, self.transport, self.provide_tokens, config.server.confirm_seconds
+        )
         self.redrives = RedriveStore(self.database)
         sender = Sender(self.transport, config.server.publish_wait_seconds, config.server.confirm_seconds)
         self.redriver = Redriver(sender, self.letters, self.redrives, self.jobs)
@@ -119,12 +149,48 @@ class Parts:
         self.submitter = Submitter(
             tasks=config.tasks,
             queues=self.queues,
+            room=self.room,
             transport=self.transport,
             writer=self.writer,
             publish_wait_seconds=config.server.publish_wait_seconds,
             confirm_seconds=config.server.confirm_seconds,
         )
+        self.keys = Keys(
+            self.submitter,
+            KeyStore(self.database),
+            # Longer than a submit can take, so that a lock that ended is that of a request that was cut off.
+            lock_seconds=(
+                config.server.publish_wait_seconds + config.server.confirm_seconds + config.store.wait_seconds + 2
+            ),
+            keep_seconds=config.server.idempotency_seconds,
+        )
+        audit = TokenAudit(self.queue_settings, self.queues.all_states, self.queue_control)
+        self._limits = Repeating("limits", _LIMITS_SECONDS, self.room.refresh)
+        self._rounds = (
+            Repeating("settling", _SETTLE_SECONDS, self.queue_control.settle),
+            Repeating("token-audit", _AUDIT_SECONDS, audit.look),
+            Repeating("backlog", _BACKLOG_SECONDS, Backlog(self.transport).look),
+        )
         self._prepared = threading.Event()
+        self.schedules = ScheduleStore(self.database)
+        self.ticks = TickStore(self.database)
+        self.ticker = Ticker(
+            ticks=self.ticks,
+            jobs=self.jobs,
+            submitter=self.submitter,
+            tasks=config.tasks,
+            ready=self._broker_takes_jobs,
+            lease_seconds=lease_seconds(config.server, config.store),
+            prepare=self._apply_declared,
+        )
+        self.planner = Planner(
+            schedules=self.schedules,
+            ticks=self.ticks,
+            submitter=self.submitter,
+            tasks=config.tasks,
+            queues=self.queues,
+            on_change=self.ticker.wake,
+        )
         self._stopping = threading.Event()
         self._closing = Closing()
 
@@ -137,7 +203,12 @@ class Parts:
         self._closing.add("writer", self.writer.stop)
         self._closing.add("projection", self.projection.stop)
         self._closing.add("announcer", self.announcer.stop)
+        for each in (self._limits, *self._rounds):
+            self._closing.add("rounds", each.stop)
+        self._limits.start()
         self._closing.add("redriver", self.redriver.stop)
+        self.ticker.start()
+        self._closing.add("ticker", self.ticker.stop)
         preparing = threading.Thread(target=self._prepare, name="warren-prepare", daemon=True)
         preparing.start()
         self._closing.add("preparation", lambda: preparing.join(5))
@@ -154,12 +225,19 @@ class Parts:
 
     def checks(self) -> Mapping[str, bool]:
         """Tell how the parts are doing."""
-        status = self.transport.status
         return {
-            "broker": status.connected and not status.blocked and self._prepared.is_set(),
+            "broker": self._broker_takes_jobs(),
             "store": self._store_answers(),
             "serving": not self.draining.is_set(),
         }
+
+    def _broker_takes_jobs(self) -> bool:
+        status = self.transport.status
+        return status.connected and not status.blocked and self._prepared.is_set()
+
+    def _apply_declared(self) -> None:
+        if self.config.declared is not None:
+            apply_declared(self.config.declared, self.schedules, time.time_ns() // 1_000_000)
 
     def _store_answers(self) -> bool:
         try:
@@ -182,15 +260,23 @@ class Parts:
             self._prepared.set()
             self.projection.start()
             self.announcer.start()
+            for each in self._rounds:
+                each.start()
             self.redriver.start()
             return
+
+
+def lease_seconds(server: ServerSettings, store: StoreSettings) -> float:
+    """Return how long a claimed tick is its server's: as long as a submit takes at most, and a second."""
+    return server.publish_wait_seconds + server.confirm_seconds + store.wait_seconds + 1
 
 
 def assemble(config: ServerConfig) -> Parts:
     """Build the parts of a process on RabbitMQ."""
     from warren.amqp import connect
     from warren.amqp.management import Management
-    from warren.amqp.topology import prepare
+    from warren.amqp.topology import prepare, provide
+    from warren.tokens import token_topology
 
     transport = connect(config.broker)
     management = Management(config.broker)
@@ -199,6 +285,8 @@ def assemble(config: ServerConfig) -> Parts:
         found = management.queue_depths()
         return {
             name: QueueState(ready=depth.ready, unacked=depth.unacked, consumers=depth.consumers)
+            if depth.counted
+            else QueueState()
             for name, depth in found.items()
         }
 
@@ -206,6 +294,7 @@ def assemble(config: ServerConfig) -> Parts:
         config=config,
         transport=transport,
         prepare=lambda: prepare(transport, config.broker, config.tasks.queues()),
+        provide_tokens=lambda queue: provide(transport, config.broker, token_topology(queue)),
         read_depths=read_depths,
     )
 

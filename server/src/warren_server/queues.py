@@ -57,6 +57,7 @@ class Queues:
         self._lock = threading.Lock()
         self._seen: dict[str, float] = {}
         self._depths: tuple[float, dict[str, QueueState]] = (float("-inf"), {})
+        self._all: Mapping[str, QueueState] | None = None
 
     def check(self, queue: str) -> None:
         """Make sure a queue exists: a delayed job finds out only when it is due, and then nobody is listening.
@@ -94,13 +95,21 @@ class Queues:
         except TransportError:
             return states.get(queue)
 
+    def all_states(self) -> Mapping[str, QueueState] | None:
+        """Return the state of every queue there is, by the broker's names; None when the broker does not say."""
+        self.states()
+        with self._lock:
+            return self._all
+
     def _read(self) -> dict[str, QueueState]:
+        self._all = None
         if self._read_depths is not None:
             try:
                 found = self._read_depths()
             except TransportError as error:
                 logger.warning("cannot read queue depths: %s", error, extra={"event": "depths_unavailable"})
             else:
+                self._all = found
                 return {name.removeprefix(_PREFIX): state for name, state in found.items() if name.startswith(_PREFIX)}
         return self._ask_known()
 

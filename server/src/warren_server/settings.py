@@ -36,6 +36,9 @@ class ServerSettings(Settings):
     """How long a submit waits for the broker's confirm before its outcome is unknown. Default 5 s."""
     drain_seconds: Seconds = 20.0
     """Time running requests have to finish at a stop. Default 20 s."""
+    idempotency_seconds: Annotated[float, Field(ge=1, le=90 * 86400)] = 86400.0
+    """How long an `Idempotency-Key` is remembered, from its first use. Default 86400 s, a day: longer than clients try
+    again."""
 
     @field_validator("bind")
     @classmethod
@@ -114,3 +117,13 @@ class OfferSettings(Settings):
     default."""
     tutorial: bool = False
     """Offer `/add-job/<cmd>`, the tutorial's route. Default off: it changes things on GET."""
+
+
+class ScheduleSettings(Settings):
+    """Which schedules are declared, not made by the API."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_")
+
+    schedules: Path | None = None
+    """TOML file of schedules, read at each start: those that are new or differ are written to the store, those that
+    vanished from it are removed, those made by the API are left alone. No default: schedules stay as they are."""

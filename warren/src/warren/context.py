@@ -25,6 +25,7 @@ class Context:
         attempt: Number of this run, from 1; it also grows when a worker that only held the job died.
         max_attempts: Attempts that may fail before the job is a dead letter.
         attempts_left: Further attempts the job has if this one fails.
+        round: How often the job was brought back from the dead letters; attempts may count anew in each round.
         redelivered: The broker handed the job out before: an earlier run may have got anywhere.
         deadline: When this attempt is cut off, aware UTC.
         state: What the last `checkpoint` saved, or None.
@@ -37,6 +38,7 @@ class Context:
     attempt: int = 1
     max_attempts: int = 1
     attempts_left: int = 0
+    round: int = 0
     redelivered: bool = False
     deadline: datetime = field(default_factory=lambda: datetime.max.replace(tzinfo=UTC))
     state: Any = None
@@ -100,5 +102,5 @@ class Context:
             self.on_checkpoint(text)
 
     def idempotency_key(self, step: str) -> str:
-        """Return a key that is the same in every attempt of this job for this step, for calls to other services."""
+        """Return a key for calls to other services, the same in every attempt and round of this job for this step."""
         return str(uuid5(UUID(self.job_id), step))

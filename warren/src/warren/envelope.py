@@ -29,6 +29,7 @@ TASK_NAME: Final = re.compile(r"[a-z0-9_][a-z0-9_.]{0,99}", re.ASCII)
 QUEUE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,189}", re.ASCII)
 """No dots: the name is one word of the delay ladder's routing key, which the broker caps at 255 bytes."""
 JOB_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 HeaderValue: TypeAlias = str | int | bool | bytes | float | None | list["HeaderValue"] | dict[str, "HeaderValue"]

@@ -18,6 +18,7 @@ WarrenError
 │   ├── OutcomeUnknown         sent, never confirmed: may or may not be with the broker
 │   └── TopologyError
 ├── LocalStackError
+├── UnsupportedDatabase        warren.sql on another database than PostgreSQL or SQLite
 ├── RequestFailed              the server answered with a problem
 └── Steering                   raised by task code to say what happens next
     ├── Discard
@@ -139,6 +140,10 @@ class TopologyError(TransportError):
 
 class LocalStackError(WarrenError):
     """The local stack could not be started."""
+
+
+class UnsupportedDatabase(WarrenError):
+    """The database is none that `warren.sql` runs on."""
 
 
 class RequestFailed(WarrenError):

@@ -99,6 +99,13 @@ VOCABULARY: Final = (
         component="server",
     ),
     Metric(
+        name="warren_idempotency_keys_total",
+        kind="counter",
+        help="Requests with an Idempotency-Key, by what the key said: claim, answered, busy or reused.",
+        labels=("result",),
+        component="server",
+    ),
+    Metric(
         name="warren_events_projected_total",
         kind="counter",
         help="Job events stored.",
@@ -121,6 +128,31 @@ VOCABULARY: Final = (
         name="warren_store_commit_seconds",
         kind="histogram",
         help="Time to record the submitted jobs that waited, in one commit.",
+        component="server",
+    ),
+    Metric(
+        name="warren_unroutable_jobs",
+        kind="gauge",
+        help="Jobs that came due for a queue that does not exist; alert when over 0.",
+        component="server",
+    ),
+    Metric(
+        name="warren_delayed_jobs",
+        kind="gauge",
+        help="Jobs on the delay ladder: scheduled, or waiting for their next attempt.",
+        component="server",
+    ),
+    Metric(
+        name="warren_schedule_ticks_total",
+        kind="counter",
+        help="Ticks of schedules, by outcome: fired, skipped, refused.",
+        labels=("outcome",),
+        component="server",
+    ),
+    Metric(
+        name="warren_schedule_lag_seconds",
+        kind="gauge",
+        help="How late the latest tick of a schedule fired; grows while ticks wait for the broker.",
         component="server",
     ),
     Metric(

@@ -18,19 +18,32 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from warren import delay as ladder
-from warren.envelope import MAX_BODY_BYTES, MAX_PRIORITY, QUEUE_NAME, TASK_NAME, Envelope, new_job_id
+from warren.envelope import (
+    MAX_BODY_BYTES,
+    MAX_PRIORITY,
+    QUEUE_NAME,
+    TASK_NAME,
+    TENANT,
+    Envelope,
+    job_id_for_key,
+    new_job_id,
+)
 from warren.errors import InvalidArguments, OutcomeUnknown, Problem, Unavailable, WarrenError, WindowFull
-from warren.request import JobRequest
+from warren.request import JobRequest, check_key
 from warren.settings import BrokerSettings, load
 from warren.task import Registry, Task, default_registry
 from warren.topology import DEFAULT_QUEUE
 from warren.transport import Publication, Transport, job_publication
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+
+Sent: TypeAlias = tuple[Envelope, int]
+"""A job and its delay in whole seconds."""
 
 
 class Producer:
@@ -86,8 +99,27 @@ class Producer:
         timeout: float | None = None,
         max_attempts: int | None = None,
         expires_in: float | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
     ) -> str:
-        """Submit a job and wait until the broker has it safe; the options are those of `JobRequest`.
+        """Submit a job and wait until the broker has it safe; the other options are those of `JobRequest`.
+
+        An idempotency key gives the job its id, always the same one for a tenant and key. The broker does not look at
+        ids: a job submitted twice is two messages of one job, with one record, and its code may run twice. Submit
+        through a server to have the second one recognised when it is submitted.
+
+        Args:
+            task: The task, or its name.
+            arguments: Arguments by name.
+            queue: See `JobRequest`, as for those that follow.
+            delay: Seconds before the job may start.
+            run_at: When the job may start.
+            priority: 0 to 9.
+            timeout: Limit of one attempt in seconds.
+            max_attempts: Runs before the job is a dead letter.
+            expires_in: Seconds after which the job is not worth starting.
+            idempotency_key: 1 to 255 visible ASCII characters that name this submit.
+            tenant: Whose job it is.
 
         Returns:
             The job's id.
@@ -108,7 +140,7 @@ class Producer:
             max_attempts=max_attempts,
             expires_in=expires_in,
         )
-        return self.submit_many([request])[0]
+        return self._send([self._job(request, idempotency_key, tenant)])[0]
 
     def submit_many(self, requests: Iterable[JobRequest]) -> list[str]:
         """Submit jobs, many under way at a time, and wait until the broker has them all.
@@ -119,19 +151,36 @@ class Producer:
         Returns:
             The jobs' ids, in order.
         """
-        jobs = self._jobs(requests)
+        return self._send([self._job(request) for request in requests])
+
+    def publish(self, jobs: Iterable[Sent]) -> list[Exception | None]:
+        """Publish jobs that were made and checked elsewhere, many under way at a time, and wait for the confirms.
+
+        Args:
+            jobs: Each with its delay in whole seconds.
+
+        Returns:
+            For each in order None when the broker has it, or why it has not, or may not have.
+        """
         deadline = time.monotonic() + self._timeout_seconds
-        outcomes: list[Exception | None] = []
-        futures: list[Future[None]] = []
-        try:
-            for _, publication in jobs:
-                futures.append(self._transport.publish(publication, wait_seconds=_left(deadline)))
-                # Each that finds room has the whole time again: only standing still counts.
-                deadline = time.monotonic() + self._timeout_seconds
-        except WarrenError as error:
-            outcomes.append(error)
-        outcomes += [_outcome(future, deadline) for future in futures]
-        return _ids(jobs, outcomes)
+        sent: list[Future[None] | WarrenError] = []
+        refused: WarrenError | None = None
+        for envelope, delay_seconds in jobs:
+            if refused is None:
+                try:
+                    sent.append(
+                        self._transport.publish(job_publication(envelope, delay_seconds), wait_seconds=_left(deadline))
+                    )
+                    # Each that finds room has the whole time again: only standing still counts.
+                    deadline = time.monotonic() + self._timeout_seconds
+                    continue
+                except WarrenError as error:
+                    refused = error
+            sent.append(refused)
+        return [one if isinstance(one, WarrenError) else _outcome(one, deadline) for one in sent]
+
+    def _send(self, jobs: list[Sent]) -> list[str]:
+        return _ids(jobs, self.publish(jobs))
 
     async def asubmit(
         self,
@@ -145,6 +194,8 @@ class Producer:
         timeout: float | None = None,  # noqa: ASYNC109 - the job's, not this call's
         max_attempts: int | None = None,
         expires_in: float | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Do what `submit` does, without blocking the event loop."""
         request = JobRequest(
@@ -158,15 +209,18 @@ class Producer:
             max_attempts=max_attempts,
             expires_in=expires_in,
         )
-        return (await self.asubmit_many([request]))[0]
+        return (await self._asend([self._job(request, idempotency_key, tenant)]))[0]
 
     async def asubmit_many(self, requests: Iterable[JobRequest]) -> list[str]:
         """Do what `submit_many` does, without blocking the event loop."""
-        jobs = self._jobs(requests)
+        return await self._asend([self._job(request) for request in requests])
+
+    async def _asend(self, jobs: list[Sent]) -> list[str]:
         outcomes: list[Exception | None] = []
         futures: list[asyncio.Future[None]] = []
         try:
-            for _, publication in jobs:
+            for envelope, delay_seconds in jobs:
+                publication = job_publication(envelope, delay_seconds)
                 futures.append(asyncio.wrap_future(await self._apublish(publication)))
         except WarrenError as error:
             outcomes.append(error)
@@ -182,17 +236,26 @@ class Producer:
         except (Unavailable, WindowFull):
             return await asyncio.to_thread(self._transport.publish, publication, wait_seconds=self._timeout_seconds)
 
-    def _jobs(self, requests: Iterable[JobRequest]) -> list[tuple[str, Publication]]:
-        now = time.time()
-        jobs = []
-        for request in requests:
-            envelope, delay_seconds = to_envelope(request, self._registry, now)
-            jobs.append((envelope.id, job_publication(envelope, delay_seconds)))
-        return jobs
+    def _job(self, request: JobRequest, key: str | None = None, tenant: str | None = None) -> Sent:
+        return to_envelope(request, self._registry, time.time(), id_maker(request.task_name, key, tenant), tenant)
+
+
+def id_maker(task: str, key: str | None, tenant: str | None) -> Callable[[], str]:
+    """Return what makes a job's id: from its key, if it has one.
+
+    Raises:
+        InvalidArguments: The key breaks its rule.
+    """
+    check_key(task, key)
+    return new_job_id if key is None else partial(job_id_for_key, tenant or "", key)
 
 
 def to_envelope(
-    request: JobRequest, registry: Registry, now: float, new_id: Callable[[], str] = new_job_id
+    request: JobRequest,
+    registry: Registry,
+    now: float,
+    new_id: Callable[[], str] = new_job_id,
+    tenant: str | None = None,
 ) -> tuple[Envelope, int]:
     """Check a request and turn it into an envelope and a delay in whole seconds.
 
@@ -201,6 +264,7 @@ def to_envelope(
         registry: Tasks whose arguments can be checked.
         now: Seconds since the epoch.
         new_id: Makes the job's id.
+        tenant: Whose job it is.
 
     Raises:
         InvalidArguments: With every option that breaks its rule, or every argument that does not fit.
@@ -214,6 +278,12 @@ def to_envelope(
         for broken, field, rule, message in (
             (not TASK_NAME.fullmatch(name), "task", "name", f"{name!r:.120} must match {TASK_NAME.pattern}"),
             (not QUEUE_NAME.fullmatch(queue), "queue", "name", f"{queue!r:.120} must match {QUEUE_NAME.pattern}"),
+            (
+                tenant is not None and not TENANT.fullmatch(tenant),
+                "tenant",
+                "name",
+                f"{tenant!r:.120} must match {TENANT.pattern}",
+            ),
             *_option_rules(request, delay_seconds),
             (
                 known is not None and (request.timeout or 0) > known.timeout_seconds,
@@ -237,6 +307,7 @@ def to_envelope(
         expires_ms=None if request.expires_in is None else enqueued_ms + int(request.expires_in * 1000),
         timeout_seconds=request.timeout,
         max_attempts=request.max_attempts,
+        tenant=tenant,
     )
     return envelope, delay_seconds
 
@@ -308,10 +379,10 @@ def _as_exception(error: BaseException | None) -> Exception | None:
     raise error
 
 
-def _ids(jobs: list[tuple[str, Publication]], outcomes: list[Exception | None]) -> list[str]:
+def _ids(jobs: list[Sent], outcomes: list[Exception | None]) -> list[str]:
     error = next((outcome for outcome in outcomes if outcome is not None), None)
     if error is None:
-        return [job_id for job_id, _ in jobs]
+        return [envelope.id for envelope, _ in jobs]
     if len(jobs) > 1:
         error.add_note(f"{sum(outcome is None for outcome in outcomes)} of {len(jobs)} jobs were taken by the broker")
     raise error

@@ -7,8 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from warren.envelope import IDEMPOTENCY_KEY
 from warren.errors import InvalidArguments, Problem
 from warren.task import Task
+
+
+def check_key(task: str, key: str | None) -> None:
+    """Check an idempotency key, if there is one.
+
+    Raises:
+        InvalidArguments: It is not 1 to 255 visible ASCII characters.
+    """
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        message = f"{key!r:.120} must be 1 to 255 visible ASCII characters"
+        raise InvalidArguments(task, [Problem(field="idempotency_key", rule="pattern", message=message)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ A token is a message in a queue of its own, `warren.tokens.<queue>.slots` or `.r
 and not settled, may start a job; it gives it back unharmed. Nobody publishes a token that exists: the broker has each
 once, in the queue or out at one worker, and takes it back when that worker is gone (ADR 5).
 
-A change of limits is a new generation: the order `warren.control.Limits` first, then the tokens. Workers throw away
-tokens of older generations when they meet them, and leave those of newer ones alone until the order has reached them.
+A change of limits is a new generation: the tokens first, confirmed, then the order `warren.control.Limits`. Workers
+throw away tokens of older generations when they meet them, and leave those of newer ones alone until the order has
+reached them.
 """
 
 from __future__ import annotations

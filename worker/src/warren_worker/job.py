@@ -229,6 +229,7 @@ def context_for(
         attempt=job.attempt,
         max_attempts=job.max_attempts,
         attempts_left=max(job.max_attempts - job.counted, 0),
+        round=envelope.round,
         redelivered=job.redelivered,
         deadline=datetime.fromtimestamp(deadline_ms / 1000, UTC),
         state=_read_state(envelope),

@@ -310,14 +310,16 @@ class Worker:
     def _start(self, run: Run) -> None:
         if run.job.exhausted:
             self._end_unrun(run, settle.lost(run.job, self._moment(run)))
+            self._timers.after(0, self._fill)
             return
         run.started_ms = self._now_ms()
         run.throttle = Throttle(self._timers, self._tell_running)
         self._meters.started(run)
         self._tell_running(run)
-        self._pools.start(run)
         if run.grant is not None:
+            # Before the code begins: it may have ended before `start` returns.
             self._tokens.started(run.grant)
+        self._pools.start(run)
 
     def _not_to_run(self, run: Run) -> Settlement | None:
         """Return how a job is settled that has its slot and is not wanted any more, or None."""
@@ -338,7 +340,7 @@ class Worker:
             if run.claim():
                 self._settle(run, outcome)
         finally:
-            self._leave(run)
+            self._follow(run)
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
         # An order that came a moment before the run was among the running ones counts as well.
@@ -356,10 +358,21 @@ class Worker:
         self._carry_out(run, settlement, lambda: settle.unroutable(run.job, self._moment(run)))
 
     def _leave(self, run: Run) -> None:
+        """Free a job's slot; the caller sees to what follows."""
         self._slots.leave(run)
         if run.grant is not None:
             self._tokens.ended(run.grant)
         self._steering.on_left()
+
+    def _follow(self, run: Run) -> None:
+        """Free a job's slot and start what comes next."""
+        if run.grant is not None and self._tokens.may_pass_on(run.grant):
+            self._slots.leave(run)
+            following = self._slots.next_of(run.queue)
+            if following is not None:
+                following.grant, run.grant = run.grant, None
+                self._begin(following)
+        self._leave(run)
         self._fill()
 
     def _moment(self, run: Run | None = None) -> Moment:

@@ -107,6 +107,13 @@ class Slots:
             self._drop_gone(queue)
             return self._start(queue) if granted and self._waiting.get(queue) and self._may_start(queue) else None
 
+    def next_of(self, queue: str) -> Run | None:
+        """Return the job that has a slot now if it is of this queue, whose tokens are at hand; otherwise None."""
+        with self._changed:
+            if len(self._running) + len(self._asking) >= self._count or self._in_order()[:1] != [queue]:
+                return None
+            return self._start(queue) if self._may_start(queue) else None
+
     def withdraw(self, chosen: Callable[[Run], bool]) -> list[Run]:
         """Take waiting jobs out."""
         with self._changed:

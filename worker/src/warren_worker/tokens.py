@@ -22,8 +22,10 @@ logger = logging.getLogger(__name__)
 
 FIRST_SECONDS: Final = 0.02
 LONGEST_SECONDS: Final = 0.25
-MANNERS: Final = 0.1
-"""Part of its run time for which a job's token is left to other workers before it is asked for here again."""
+PASS_ON_SECONDS: Final = 0.25
+"""How long a slot's token may go from one short job to the next at one worker before others get their chance."""
+MANNERS: Final = 0.05
+"""Part of the time a token was held here for which it is left to other workers before it is asked for here again."""
 WARN_AFTER_TRIES: Final = 20
 
 
@@ -34,14 +36,18 @@ class Grant:
     Attributes:
         queue: The job's queue.
         rate_seconds: How long a token of the rate is kept after the start.
+        generation: The generation the tokens are of.
         tokens: The tokens by their kind, delivered and not settled.
-        started: When the job's code began, seconds on the monotonic clock, 0 if it did not.
+        taken: When they were taken from the broker, seconds on the monotonic clock.
+        started: Whether the code of a job has begun by them.
     """
 
     queue: str
     rate_seconds: float = 0.0
+    generation: int = 0
     tokens: dict[TokenKind, Delivery] = field(default_factory=dict)
-    started: float = 0.0
+    taken: float = field(default_factory=time.monotonic)
+    started: bool = False
 
 
 Answer: TypeAlias = Callable[[str, Grant | None], None]
@@ -102,18 +108,28 @@ class Tokens:
             answer: Called once, with the tokens or None if there are not enough now.
         """
         limits = self._limits(queue)
-        grant = Grant(queue=queue, rate_seconds=limits.rate_seconds or 0)
+        grant = Grant(queue=queue, rate_seconds=limits.rate_seconds or 0, generation=limits.generation)
         self._take(limits, grant, answer)
 
     def started(self, grant: Grant) -> None:
         """Note that the job's code has begun: its token of the rate is kept for the length of the window from now."""
-        grant.started = time.monotonic()
+        grant.started = True
         rate = grant.tokens.pop("rate", None)
         if rate is None:
             return
         with self._changed:
             self._kept += 1
         self._timers.after(grant.rate_seconds, lambda: self._return_rate(grant.queue, rate))
+
+    def may_pass_on(self, grant: Grant) -> bool:
+        """Whether the job that ended may leave its tokens to the next of its queue here, which saves the way there."""
+        limits = self._limits(grant.queue)
+        return (
+            limits.generation == grant.generation
+            and limits.rate_count is None
+            and time.monotonic() - grant.taken < PASS_ON_SECONDS
+            and all(token.alive for token in grant.tokens.values())
+        )
 
     def ended(self, grant: Grant) -> None:
         """Give back what a job ran by; one that was not started gives back all."""
@@ -126,8 +142,8 @@ class Tokens:
                 extra={"event": "token_lost", "queue": grant.queue},
             )
         _give_back(grant)
-        ran = time.monotonic() - grant.started if grant.started else 0.0
-        self._ask_again_in(grant.queue, min(ran * MANNERS, LONGEST_SECONDS))
+        held = time.monotonic() - grant.taken if grant.started else 0.0
+        self._ask_again_in(grant.queue, min(held * MANNERS, LONGEST_SECONDS))
 
     def wait_returned(self, seconds: float) -> bool:
         """Wait until no token of a rate is kept any more; one that goes back early lets others start too soon."""

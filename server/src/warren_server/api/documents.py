@@ -139,14 +139,52 @@ class TasksDocument(Described):
     tasks: list[TaskDocument]
 
 
+class RateDocument(Described):
+    """Jobs that may start within any window of some seconds."""
+
+    count: int
+    seconds: int
+
+
+class LimitsDocument(Described):
+    """How a queue is worked on by all workers together; null means no limit."""
+
+    priority: int
+    max_length: int | None
+    concurrency: int | None
+    rate: RateDocument | None
+
+
+class TokensOfQueueDocument(Described):
+    """Tokens of one kind: those there should be, and those there are, in their queue or out at a worker."""
+
+    wanted: int
+    present: int
+
+
 class QueueDocument(Described):
-    """A queue: what the broker says of it, and its jobs by state."""
+    """A queue: what the broker says of it, its jobs by state, and how it is worked on.
+
+    `paused` and `limits` are null while the store is away, `tokens` also while the broker does not say.
+    """
 
     name: str
     ready: int | None
     unacked: int | None
     consumers: int | None
     jobs: dict[str, int] | None
+    paused: bool | None
+    limits: LimitsDocument | None
+    tokens: dict[str, TokensOfQueueDocument] | None
+
+
+class PurgeDocument(Described):
+    """A purge under way: workers end each job meant, when they meet it."""
+
+    queue: str
+    before: Time | None
+    ready: int | None
+    paused: bool
 
 
 class QueuesDocument(Described):
@@ -188,6 +226,7 @@ class TokenDocument(Described):
     scopes: list[str]
     created_at: Time | None
     expires_at: Time | None
+    tenant: str | None
     token: str | None = None
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flask import Blueprint, Response, request
 
 from warren.events import FINAL
 from warren_server.api import views
+from warren_server.api.caller import may_see, tenant
 from warren_server.api.problems import Refusal, refusal_for
 from warren_server.api.requests import (
     MAX_BATCH_BYTES,
@@ -25,8 +26,10 @@ from warren_server.api.requests import (
     validate,
 )
 from warren_server.api.responses import answer
+from warren_server.idempotency import HEADER, REPLAYED, Keys, Known, Post, Reply, Result, read_key
+from warren_server.store.fold import Row
 from warren_server.store.jobs import JobFilter, JobStore
-from warren_server.submit import Accepted, Submitter
+from warren_server.submit import Accepted
 
 _FINAL: Final = frozenset(state.value for state in FINAL)
 _POLL_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -66,30 +69,33 @@ class Waiters:
             polls += 1
 
 
-def routes(submitter: Submitter, jobs: JobStore, waiters: Waiters) -> Blueprint:
+def routes(keys: Keys, jobs: JobStore, waiters: Waiters) -> Blueprint:
     """Make the routes."""
     blueprint = Blueprint("jobs", __name__)
 
     @blueprint.post("/v1/jobs")
     def submit() -> Response:
-        _refuse_key()
-        taken = submitter.submit(validate(JobRequest, read_body(request)))
-        document = views.accepted(taken)
-        return answer(document, 202, {"Location": document["url"]})
+        key, body = read_key(request.headers.get(HEADER)), read_body(request)
+        post = Post(tenant=tenant(), endpoint="jobs", key=key, document=body, single=True)
+        reply = keys.submit(post, [validate(JobRequest, body)], _one)
+        return answer(reply.document, reply.status, {"Location": reply.document["url"], **_marks(reply)})
 
     @blueprint.post("/v1/jobs/batch")
     def submit_batch() -> Response:
-        _refuse_key()
-        batch = validate(BatchRequest, read_body(request, MAX_BATCH_BYTES, max_items=MAX_BATCH_ITEMS))
-        results = submitter.submit_many([_item(item) for item in batch.jobs])
-        return answer({"jobs": [_result(result) for result in results]}, 202)
+        key, body = (
+            read_key(request.headers.get(HEADER)),
+            read_body(request, MAX_BATCH_BYTES, max_items=MAX_BATCH_ITEMS),
+        )
+        post = Post(tenant=tenant(), endpoint="jobs/batch", key=key, document=body, single=False)
+        reply = keys.submit(post, [_item(item) for item in validate(BatchRequest, body).jobs], _all)
+        return answer(reply.document, reply.status, _marks(reply))
 
     @blueprint.get("/v1/jobs")
     def list_jobs() -> Response:
         asked = query(JobsQuery, request)
         if asked.cursor is not None and not is_job_id(asked.cursor):
             raise Refusal("invalid-request", "cursor: must be the cursor of a page before")
-        wanted = JobFilter(state=asked.state, queue=asked.queue, task=asked.task, before=asked.cursor)
+        wanted = JobFilter(state=asked.state, queue=asked.queue, task=asked.task, tenant=tenant(), before=asked.cursor)
         found = jobs.list(wanted, asked.limit + 1)
         page = found[: asked.limit]
         cursor = page[-1][0]["id"] if len(found) > asked.limit else None
@@ -98,23 +104,37 @@ def routes(submitter: Submitter, jobs: JobStore, waiters: Waiters) -> Blueprint:
     @blueprint.get("/v1/jobs/<job>")
     def get_job(job: str) -> Response:
         seconds = query(WaitQuery, request).wait
-        if is_job_id(job):
-            if seconds:
-                waiters.wait(jobs, job, seconds)
-            found = jobs.get(job)
-            if found is not None:
-                return answer(views.job(*found))
+        found = _find(jobs, waiters, job, seconds) if is_job_id(job) else None
+        if found is not None:
+            return answer(views.job(*found))
         raise Refusal("unknown-job", f"there is no job {job!r:.100}")
 
     return blueprint
 
 
-def _refuse_key() -> None:
-    if "Idempotency-Key" in request.headers:
-        raise Refusal(
-            "unsupported-header",
-            "this server does not honour Idempotency-Key yet; it refuses it, for ignoring it could run the job twice",
-        )
+def _find(jobs: JobStore, waiters: Waiters, job: str, seconds: float) -> tuple[Row, list[Row]] | None:
+    """Return a job the caller may see, at once or when it is final."""
+    # Whose job it is comes first: how long an answer takes would tell too.
+    found = jobs.get(job) if seconds == 0 or tenant() is not None else None
+    if seconds and (found is None or may_see(found[0])):
+        waiters.wait(jobs, job, seconds)
+        found = jobs.get(job)
+    return found if found is not None and may_see(found[0]) else None
+
+
+def _one(results: Sequence[Result]) -> views.Document:
+    (result,) = results
+    if isinstance(result, Exception):
+        raise result
+    return _taken(result)
+
+
+def _all(results: Sequence[Result]) -> views.Document:
+    return {"jobs": [_result(result) for result in results]}
+
+
+def _marks(reply: Reply) -> dict[str, str]:
+    return {REPLAYED: "true"} if reply.replayed else {}
 
 
 def _item(item: object) -> JobRequest | Refusal:
@@ -124,8 +144,12 @@ def _item(item: object) -> JobRequest | Refusal:
         return refusal
 
 
-def _result(result: Accepted | Exception) -> Mapping[str, object]:
-    if isinstance(result, Accepted):
-        return {"status": 202, **views.accepted(result)}
+def _taken(result: Accepted | Known) -> views.Document:
+    return views.known(result.row) if isinstance(result, Known) else views.accepted(result)
+
+
+def _result(result: Result) -> Mapping[str, object]:
+    if not isinstance(result, Exception):
+        return {"status": 202, **_taken(result)}
     refusal = refusal_for(result)
     return {"status": refusal.status, "problem": refusal.document()}

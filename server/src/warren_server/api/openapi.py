@@ -45,7 +45,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{re.sub(r'[^a-z]+', '_', route.path).rstrip('_')}",
         "summary": route.summary,
-        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
         "responses": _responses(route),
         "security": [{_SECURITY: []}] if route.scope else [],
     }
@@ -71,6 +71,18 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in route.query.model_json_schema()["properties"].items()
     ]
+
+
+def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    if not route.keyed:
+        return []
+    told = (
+        "1 to 255 visible ASCII characters in quotes, new for each submit. A request sent again with its key and body "
+        "submits nothing again and gets the first answer, marked `Idempotent-Replayed: true`, for a day unless "
+        "WARREN_SERVER_IDEMPOTENCY_SECONDS says otherwise."
+    )
+    schema = {"type": "string", "minLength": 1, "maxLength": 512}
+    return [{"name": "Idempotency-Key", "in": "header", "required": False, "description": told, "schema": schema}]
 
 
 def _responses(route: Route) -> dict[str, Any]:

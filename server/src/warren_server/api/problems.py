@@ -50,23 +50,36 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "unknown-dead-letter": ProblemKind(status=404, title="There is no such dead letter."),
         "unknown-redrive": ProblemKind(status=404, title="There is no such redrive."),
         "unknown-token": ProblemKind(status=404, title="There is no such token."),
+        "unknown-schedule": ProblemKind(status=404, title="There is no such schedule."),
         "method-not-allowed": ProblemKind(status=405, title="The route does not take this method."),
         "request-timeout": ProblemKind(status=408, title="The request did not arrive in time."),
         "not-dead": ProblemKind(status=409, title="Only a dead job can be retried."),
+        "no-token-queues": ProblemKind(
+            status=409, title="The broker has no token queues for this queue, and this server may not make them."
+        ),
+        "queue-busy": ProblemKind(
+            status=409, title="Another change of the queue is under way; nothing was changed.", retry_after_seconds=1
+        ),
         "already-final": ProblemKind(status=409, title="The job has ended; it cannot be cancelled any more."),
         "cancel-requested": ProblemKind(status=409, title="Somebody asked to cancel the job; it cannot be retried."),
         "dead-letter-busy": ProblemKind(
             status=409, title="A redrive or another retry has the dead letter at hand.", retry_after_seconds=2
         ),
         "not-redrivable": ProblemKind(status=409, title="The dead letter is no job; no queue can take it back."),
+        "idempotency-key-busy": ProblemKind(
+            status=409, title="A request with the same Idempotency-Key is under way.", retry_after_seconds=1
+        ),
+        "schedule-from-file": ProblemKind(
+            status=409, title="The schedule is declared in a file and can only be changed there."
+        ),
         "too-large": ProblemKind(status=413, title="The body is larger than the route takes."),
         "unsupported-media-type": ProblemKind(
             status=415, title="The body must be application/json in UTF-8, not compressed."
         ),
         "invalid-request": ProblemKind(status=422, title="Fields of the request break their rules."),
         "invalid-arguments": ProblemKind(status=422, title="The arguments do not fit the task's signature."),
-        "unsupported-header": ProblemKind(
-            status=422, title="The request carries a header this server does not honour."
+        "idempotency-key-reused": ProblemKind(
+            status=422, title="The Idempotency-Key came with another request before."
         ),
         "queue-full": ProblemKind(
             status=429, title="The queue is at its limit; nothing was accepted.", retry_after_seconds=5
@@ -85,7 +98,14 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
             status=503, title="The broker did not confirm in time: the job may or may not run.", retry_after_seconds=1
         ),
         "store-unavailable": ProblemKind(
-            status=503, title="The store cannot be reached; jobs are still accepted.", retry_after_seconds=2
+            status=503,
+            title="The store cannot be reached; jobs without an Idempotency-Key are still accepted.",
+            retry_after_seconds=2,
+        ),
+        "change-unfinished": ProblemKind(
+            status=503,
+            title="The change is recorded, but workers may not know it yet; the servers go on trying.",
+            retry_after_seconds=2,
         ),
         "not-ready": ProblemKind(status=503, title="The server is not ready.", retry_after_seconds=2),
     }

@@ -11,12 +11,13 @@ from warren_server.api import views
 from warren_server.api.problems import Refusal
 from warren_server.api.responses import answer
 from warren_server.errors import StoreDown
-from warren_server.queues import Queues
+from warren_server.queues import Queues, QueueState
 from warren_server.store.jobs import JobStore
+from warren_server.store.queue_settings import QueueSettings, QueueSettingsStore
 from warren_server.tasks import KnownTasks
 
 
-def routes(queues: Queues, tasks: KnownTasks, jobs: JobStore) -> Blueprint:
+def routes(queues: Queues, tasks: KnownTasks, jobs: JobStore, settings: QueueSettingsStore) -> Blueprint:
     """Make the routes."""
     blueprint = Blueprint("queues", __name__)
 
@@ -27,17 +28,50 @@ def routes(queues: Queues, tasks: KnownTasks, jobs: JobStore) -> Blueprint:
     @blueprint.get("/v1/queues")
     def list_queues() -> Response:
         counts = _counts(jobs)
-        states = queues.states()
-        return answer({"queues": [views.queue(name, state, _of(counts, name)) for name, state in states.items()]})
+        known = settings_of(settings)
+        depths = queues.all_states()
+        return answer(
+            {
+                "queues": [
+                    views.queue(name, state, _of(counts, name), _settings(known, name), depths)
+                    for name, state in queues.states().items()
+                ]
+            }
+        )
 
     @blueprint.get("/v1/queues/<queue>")
     def get_queue(queue: str) -> Response:
-        state = queues.state(queue) if QUEUE_NAME.fullmatch(queue) else None
-        if state is None:
-            raise Refusal("unknown-queue", f"there is no queue {queue!r:.200}")
-        return answer(views.queue(queue, state, _of(_counts(jobs), queue)))
+        state = existing(queues, queue)
+        known = settings_of(settings)
+        return answer(
+            views.queue(queue, state, _of(_counts(jobs), queue), _settings(known, queue), queues.all_states())
+        )
 
     return blueprint
+
+
+def existing(queues: Queues, queue: str) -> QueueState:
+    """Return the state of a queue.
+
+    Raises:
+        Refusal: There is none of that name.
+    """
+    state = queues.state(queue) if QUEUE_NAME.fullmatch(queue) else None
+    if state is None:
+        raise Refusal("unknown-queue", f"there is no queue {queue!r:.200}")
+    return state
+
+
+def settings_of(store: QueueSettingsStore) -> Mapping[str, QueueSettings] | None:
+    """Read how queues are worked on; without the store the broker's side is still worth an answer."""
+    try:
+        return store.all()
+    except StoreDown:
+        return None
+
+
+def _settings(known: Mapping[str, QueueSettings] | None, queue: str) -> QueueSettings | None:
+    return None if known is None else known.get(queue, QueueSettings(queue=queue))
 
 
 def _counts(jobs: JobStore) -> Mapping[str, Mapping[str, int]] | None:

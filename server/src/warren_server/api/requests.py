@@ -10,7 +10,7 @@ from flask import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from warren.delay import MAX_SECONDS
-from warren.envelope import JOB_ID, MAX_BODY_BYTES, MAX_PRIORITY, QUEUE_NAME, TASK_NAME
+from warren.envelope import JOB_ID, MAX_BODY_BYTES, MAX_PRIORITY, QUEUE_NAME, TASK_NAME, TENANT
 from warren.errors import Problem
 from warren_server.api.problems import Refusal
 from warren_server.api.strict_json import load_object
@@ -22,6 +22,8 @@ MAX_BATCH_BYTES: Final = 8 * MAX_BODY_BYTES
 MAX_BATCH_JOBS: Final = 1000
 MAX_BATCH_ITEMS: Final = 200_000
 MAX_PROBLEMS: Final = 20
+MAX_TOKENS: Final = 10_000
+"""Each is a message in the broker; a server makes so many within seconds."""
 _MONTH_SECONDS: Final = 30 * 86400
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -53,6 +55,7 @@ def _schema(rule: re.Pattern[str]) -> WithJsonSchema:
 TaskName = Annotated[str, _name(TASK_NAME, "task"), _schema(TASK_NAME)]
 QueueName = Annotated[str, _name(QUEUE_NAME, "queue"), _schema(QUEUE_NAME)]
 JobId = Annotated[str, _name(JOB_ID, "job"), _schema(JOB_ID)]
+TenantName = Annotated[str, _name(TENANT, "tenant"), _schema(TENANT)]
 Moment = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
@@ -107,6 +110,34 @@ class TokenRequest(BaseModel):
     """What it is for."""
     expires_in: Annotated[float, Field(gt=0, le=10 * 366 * 86400)] | None = None
     """Seconds until it ends; never unless given."""
+    tenant: TenantName | None = None
+    """Whose jobs its bearer submits and sees; without one it sees the jobs of all."""
+
+
+class RateRequest(BaseModel):
+    """Jobs that may start within any window of some seconds."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    count: Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+    """Jobs."""
+    seconds: Annotated[int, Field(ge=1, le=86400)]
+    """Length of the window."""
+
+
+class LimitsRequest(BaseModel):
+    """All limits of a queue; what is left out or null has no limit."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    priority: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Of several queues at one worker, those of higher priority go first; null is 0."""
+    max_length: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Submits are refused while so many jobs are ready."""
+    concurrency: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    """Jobs that may run at once on all workers together."""
+    rate: RateRequest | None = None
+    """Jobs that may start within a window, on all workers together."""
 
 
 class JobsQuery(BaseModel):

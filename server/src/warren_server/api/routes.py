@@ -7,17 +7,25 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from warren_server.api import dead_letter_documents, dead_letter_requests, documents, requests
+from warren_server.api import (
+    dead_letter_documents,
+    dead_letter_requests,
+    documents,
+    requests,
+    schedule_documents,
+    schedule_requests,
+)
 from warren_server.auth import Scope
 
 _ALWAYS: Final = ("bad-host", "internal-error")
 _GUARDED: Final = ("unauthenticated", "forbidden", "store-unavailable")
 _BODY: Final = ("bad-request", "bad-json", "too-large", "unsupported-media-type", "invalid-request")
+_KEYED: Final = ("idempotency-key-busy", "idempotency-key-reused")
 _SUBMIT: Final = (
     "unknown-task",
     "unknown-queue",
     "invalid-arguments",
-    "unsupported-header",
+    *_KEYED,
     "queue-full",
     "window-full",
     "broker-unavailable",
@@ -50,6 +58,8 @@ class Route:
         also: Other statuses of success, with what is answered then.
         body_optional: A request without a body is taken too.
         problems: What may go wrong here, beyond what may anywhere.
+        for_tenants: A token of one tenant may use it too; the route sees to it that it only meets that tenant's jobs.
+        keyed: It takes an Idempotency-Key.
         tutorial: It is there only with `WARREN_TUTORIAL=1`.
     """
 
@@ -64,6 +74,8 @@ class Route:
     also: tuple[tuple[int, type[BaseModel]], ...] = ()
     body_optional: bool = False
     problems: tuple[str, ...] = ()
+    for_tenants: bool = False
+    keyed: bool = False
     tutorial: bool = False
 
     @property
@@ -82,6 +94,8 @@ ROUTES: Final = (
         body=requests.JobRequest,
         answer=documents.SubmittedDocument,
         problems=_SUBMIT,
+        keyed=True,
+        for_tenants=True,
     ),
     Route(
         method="POST",
@@ -91,7 +105,9 @@ ROUTES: Final = (
         status=202,
         body=requests.BatchRequest,
         answer=documents.BatchDocument,
-        problems=("unsupported-header",),
+        problems=_KEYED,
+        keyed=True,
+        for_tenants=True,
     ),
     Route(
         method="GET",
@@ -101,6 +117,7 @@ ROUTES: Final = (
         query=requests.JobsQuery,
         answer=documents.JobsDocument,
         problems=("invalid-request",),
+        for_tenants=True,
     ),
     Route(
         method="GET",
@@ -110,6 +127,23 @@ ROUTES: Final = (
         query=requests.WaitQuery,
         answer=documents.JobDocument,
         problems=("unknown-job", "invalid-request"),
+        for_tenants=True,
+    ),
+    Route(
+        method="GET",
+        path="/v1/tasks",
+        summary="List the tasks.",
+        scope="read",
+        answer=documents.TasksDocument,
+        for_tenants=True,
+    ),
+    Route(
+        method="GET",
+        path="/v1/queues",
+        summary="List the queues.",
+        scope="read",
+        answer=documents.QueuesDocument,
+        for_tenants=True,
     ),
     Route(
         method="POST",
@@ -141,8 +175,6 @@ ROUTES: Final = (
         answer=documents.JobDocument,
         problems=("unknown-job", "not-dead", *_RETRY),
     ),
-    Route(method="GET", path="/v1/tasks", summary="List the tasks.", scope="read", answer=documents.TasksDocument),
-    Route(method="GET", path="/v1/queues", summary="List the queues.", scope="read", answer=documents.QueuesDocument),
     Route(
         method="GET",
         path="/v1/queues/{queue}",
@@ -150,6 +182,49 @@ ROUTES: Final = (
         scope="read",
         answer=documents.QueueDocument,
         problems=("unknown-queue",),
+        for_tenants=True,
+    ),
+    Route(
+        method="POST",
+        path="/v1/queues/{queue}/pause",
+        summary="Start no more jobs of a queue; submits go on.",
+        scope="admin",
+        answer=documents.QueueDocument,
+        problems=("unknown-queue", "queue-busy", "change-unfinished"),
+    ),
+    Route(
+        method="POST",
+        path="/v1/queues/{queue}/resume",
+        summary="Start jobs of a queue again.",
+        scope="admin",
+        answer=documents.QueueDocument,
+        problems=("unknown-queue", "queue-busy", "change-unfinished"),
+    ),
+    Route(
+        method="POST",
+        path="/v1/queues/{queue}/purge",
+        summary="Cancel all jobs of a queue that wait now; workers record each as they meet it.",
+        scope="admin",
+        status=202,
+        answer=documents.PurgeDocument,
+        problems=("unknown-queue", "broker-unavailable", "broker-blocked", "window-full", "outcome-unknown"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/queues/{queue}/limits",
+        summary="Get a queue's limits.",
+        scope="read",
+        answer=documents.LimitsDocument,
+        problems=("unknown-queue",),
+    ),
+    Route(
+        method="PUT",
+        path="/v1/queues/{queue}/limits",
+        summary="Set all limits of a queue; what is left out has none.",
+        scope="admin",
+        body=requests.LimitsRequest,
+        answer=documents.LimitsDocument,
+        problems=("unknown-queue", "no-token-queues", "broker-unavailable", "queue-busy", "change-unfinished"),
     ),
     Route(
         method="GET",
@@ -257,6 +332,65 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/v1/schedules",
+        summary="List the schedules.",
+        scope="read",
+        answer=schedule_documents.SchedulesDocument,
+    ),
+    Route(
+        method="PUT",
+        path="/v1/schedules/{schedule}",
+        summary="Make a schedule (201) or change it (200).",
+        scope="admin",
+        also=((201, schedule_documents.SchedulePutDocument),),
+        body=schedule_requests.ScheduleRequest,
+        query=schedule_requests.SchedulePutQuery,
+        answer=schedule_documents.SchedulePutDocument,
+        problems=("invalid-arguments", "schedule-from-file", "broker-unavailable"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/schedules/{schedule}",
+        summary="Get a schedule with its next and last ticks.",
+        scope="read",
+        answer=schedule_documents.ScheduleTicksDocument,
+        problems=("unknown-schedule",),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/schedules/{schedule}",
+        summary="Remove a schedule.",
+        scope="admin",
+        status=204,
+        problems=("unknown-schedule", "schedule-from-file"),
+    ),
+    Route(
+        method="POST",
+        path="/v1/schedules/{schedule}/pause",
+        summary="Let a schedule rest.",
+        scope="admin",
+        answer=schedule_documents.ScheduleDocument,
+        problems=("unknown-schedule",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/schedules/{schedule}/resume",
+        summary="Let a paused schedule go on; its policy decides on the ticks it missed.",
+        scope="admin",
+        answer=schedule_documents.ScheduleDocument,
+        problems=("unknown-schedule",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/schedules/{schedule}/run",
+        summary="Submit one job of a schedule now, outside its ticks.",
+        scope="admin",
+        status=202,
+        answer=documents.SubmittedDocument,
+        problems=("unknown-schedule", "invalid-request", *_SUBMIT),
+    ),
+    Route(
+        method="GET",
         path="/healthz",
         summary="Tell whether the process lives.",
         scope=None,
@@ -281,5 +415,6 @@ ROUTES: Final = (
         answer=documents.SubmittedDocument,
         problems=("invalid-request", *_SUBMIT),
         tutorial=True,
+        for_tenants=True,
     ),
 )

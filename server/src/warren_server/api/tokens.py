@@ -22,7 +22,7 @@ def routes(tokens: TokenStore) -> Blueprint:
     @blueprint.post("/v1/tokens")
     def create_token() -> Response:
         asked = validate(TokenRequest, read_body(request))
-        token, secret = tokens.create(asked.name, asked.scopes, asked.expires_in)
+        token, secret = tokens.create(asked.name, asked.scopes, asked.expires_in, asked.tenant)
         logger.info("token %s made", token.id, extra={"event": "token_created", "token": token.id})
         return answer(views.token(token, secret), 201)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from warren_server.api import views
+from warren_server.api.caller import tenant
 from warren_server.api.requests import JobRequest, validate
 from warren_server.api.responses import answer
-from warren_server.submit import Submitter
+from warren_server.submit import Identity, Submitter
 
 
 def routes(submitter: Submitter) -> Blueprint:
@@ -16,7 +17,9 @@ def routes(submitter: Submitter) -> Blueprint:
 
     @blueprint.get("/add-job/<cmd>")
     def add_job(cmd: str) -> Response:
-        taken = submitter.submit(validate(JobRequest, {"task": "greet", "arguments": {"cmd": cmd}}))
+        taken = submitter.submit(
+            validate(JobRequest, {"task": "greet", "arguments": {"cmd": cmd}}), Identity(tenant=tenant())
+        )
         document = views.accepted(taken)
         return answer(document, 202, {"Location": document["url"]})
 

@@ -11,10 +11,12 @@ from typing import Any, Final
 from warren.events import State
 from warren_server.queues import QueueState
 from warren_server.store.fold import Row
+from warren_server.store.queue_settings import QueueSettings
 from warren_server.store.redrives import Redrive
 from warren_server.store.tokens import Token
 from warren_server.submit import DEFERRED, Accepted
 from warren_server.tasks import KnownTask
+from warren_server.token_audit import tokens
 
 Document = dict[str, Any]
 
@@ -43,6 +45,11 @@ def accepted(taken: Accepted) -> Document:
     if not taken.recorded:
         document["tracking"] = DEFERRED
     return document
+
+
+def known(row: Row) -> Document:
+    """Show a job that an earlier request has submitted, as a job just taken is shown."""
+    return {**{name: row[name] for name in ("id", "state", "task", "queue")}, "url": job_url(row["id"])}
 
 
 def job(row: Row, attempts: Sequence[Row]) -> Document:
@@ -81,15 +88,36 @@ def task(known: KnownTask) -> Document:
     return {name: getattr(known, name) for name in names}
 
 
-def queue(name: str, state: QueueState, counts: Mapping[str, int] | None) -> Document:
-    """Show a queue; counts are None when the store is away."""
+def queue(
+    name: str,
+    state: QueueState,
+    counts: Mapping[str, int] | None,
+    settings: QueueSettings | None,
+    depths: Mapping[str, QueueState] | None,
+) -> Document:
+    """Show a queue; counts and settings are None when the store is away, depths when the broker does not say."""
+    found = None if settings is None or depths is None else tokens(settings, depths)
     return {
         "name": name,
         "ready": state.ready,
         "unacked": state.unacked,
         "consumers": state.consumers,
         "jobs": None if counts is None else dict(sorted(counts.items())),
+        "paused": None if settings is None else settings.paused,
+        "limits": None if settings is None else limits(settings),
+        "tokens": None
+        if found is None
+        else {kind: {"wanted": wanted, "present": present} for kind, (wanted, present) in found.items()},
     }
+
+
+def limits(settings: QueueSettings) -> Document:
+    """Show a queue's limits."""
+    rate = None
+    if settings.rate_count is not None:
+        rate = {"count": settings.rate_count, "seconds": settings.rate_seconds}
+    names = ("priority", "max_length", "concurrency")
+    return {**{name: getattr(settings, name) for name in names}, "rate": rate}
 
 
 def dead_letter(row: Row, *, whole: bool = False) -> Document:
@@ -139,6 +167,7 @@ def token(known: Token, secret: str | None = None) -> Document:
         "scopes": sorted(known.scopes),
         "created_at": time(known.created_ms),
         "expires_at": time(known.expires_ms),
+        "tenant": known.tenant,
     }
     return document if secret is None else {**document, "token": secret}
 

@@ -29,12 +29,14 @@ class JobFilter:
         state: Their state.
         queue: Their queue.
         task: Their task.
+        tenant: Whose they are.
         before: Only jobs whose id sorts before this one, which for ids of the same kind means older.
     """
 
     state: str | None = None
     queue: str | None = None
     task: str | None = None
+    tenant: str | None = None
     before: str | None = None
 
 
@@ -90,7 +92,7 @@ class JobStore:
     def list(self, wanted: JobFilter, limit: int) -> list[tuple[Row, list[Row]]]:
         """Return jobs with their attempts, those of the highest ids first."""
         query = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
-        for column in ("state", "queue", "task"):
+        for column in ("state", "queue", "task", "tenant"):
             value = getattr(wanted, column)
             if value is not None:
                 query = query.where(jobs.c[column] == value)

@@ -132,7 +132,7 @@ idempotency_keys: Final = Table(
     Column("key", String(255), primary_key=True),
     # SHA-256 of the request, in hex: the same key with another request is refused.
     Column("fingerprint", String(64), nullable=False),
-    # Counts how often an expired key was used anew, so that each use makes a job id of its own.
+    # 0 at the key's first use, then the time of each use after it expired, so that each makes job ids of its own.
     Column("generation", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
@@ -148,10 +148,13 @@ schedules: Final = Table(
     "schedules",
     metadata,
     Column("name", String(100), primary_key=True),
-    Column("source", String(16), nullable=False),
+    # The declared file it comes from; None when it was made by the API.
+    Column("file", Text),
     Column("cron", Text),
     Column("interval_seconds", BigInteger),
     Column("timezone", Text, nullable=False),
+    # No tick before it, intervals count from it; None for when the schedule was made.
+    Column("start_ms", BigInteger),
     Column("jitter_seconds", BigInteger, nullable=False),
     Column("catch_up", String(8), nullable=False),
     Column("task", Text, nullable=False),
@@ -160,7 +163,7 @@ schedules: Final = Table(
     Column("paused", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
-    # The next tick; None while paused or when there is none.
+    # The first tick that was not dealt with; None when there is none.
     Column("next_ms", BigInteger),
     Index("schedules_by_next", "next_ms"),
 )
@@ -171,7 +174,9 @@ ticks: Final = Table(
     Column("schedule", String(100), primary_key=True),
     Column("tick_ms", BigInteger, primary_key=True),
     Column("job", String(36), nullable=False),
+    # claimed, fired or refused.
     Column("state", String(16), nullable=False),
+    Column("claimed_ms", BigInteger, nullable=False),
     # Until when the server that claimed the tick has it to itself.
     Column("lease_ms", BigInteger, nullable=False),
     Column("fired_ms", BigInteger),
@@ -210,6 +215,11 @@ queue_settings: Final = Table(
     Column("rate_seconds", BigInteger),
     # Changes with each new set of tokens; tokens of an older one are thrown away.
     Column("generation", BigInteger, nullable=False),
+    # What workers were told last; differs while a change is on its way to them.
+    Column("told_paused", Boolean, nullable=False),
+    Column("told_generation", BigInteger, nullable=False),
+    # Until when the server that carries out a change has it to itself.
+    Column("lease_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
 )
 

@@ -32,6 +32,7 @@ class Token:
         created_ms: When it was made.
         expires_ms: When it ends, or None.
         revoked_ms: When it was revoked, or None.
+        tenant: Whose jobs its bearer submits and sees, or None.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Token:
     created_ms: int
     expires_ms: int | None = None
     revoked_ms: int | None = None
+    tenant: str | None = None
 
     def valid(self, now_ms: int) -> bool:
         """Whether it opens anything now."""
@@ -57,7 +59,13 @@ class TokenStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, name: str, scopes: Iterable[str], expires_in_seconds: float | None = None) -> tuple[Token, str]:
+    def create(
+        self,
+        name: str,
+        scopes: Iterable[str],
+        expires_in_seconds: float | None = None,
+        tenant: str | None = None,
+    ) -> tuple[Token, str]:
         """Make a token.
 
         Returns:
@@ -72,6 +80,7 @@ class TokenStore:
             scopes=frozenset(scopes),
             created_ms=now_ms,
             expires_ms=None if expires_in_seconds is None else now_ms + int(expires_in_seconds * 1000),
+            tenant=tenant,
         )
         row = {
             "id": token.id,
@@ -80,6 +89,7 @@ class TokenStore:
             "scopes": " ".join(sorted(token.scopes)),
             "created_ms": now_ms,
             "expires_ms": token.expires_ms,
+            "tenant": tenant,
         }
         with self._database.write() as connection:
             connection.execute(insert(tokens).values(row))
@@ -116,5 +126,5 @@ def digest(secret: str) -> str:
 
 
 def _token(row: RowMapping) -> Token:
-    fields = {key: row[key] for key in ("id", "hash", "name", "created_ms", "expires_ms", "revoked_ms")}
+    fields = {key: row[key] for key in ("id", "hash", "name", "created_ms", "expires_ms", "revoked_ms", "tenant")}
     return Token(scopes=frozenset(row["scopes"].split()), **fields)

@@ -26,11 +26,13 @@ class Depths:
         ready: Messages waiting for a consumer.
         unacked: Messages handed out and not settled.
         consumers: Consumers attached.
+        counted: The broker has counted already; if not, the numbers are 0 and mean nothing.
     """
 
     ready: int
     unacked: int
     consumers: int
+    counted: bool = True
 
 
 class Management:
@@ -94,8 +96,26 @@ class Management:
                 ready=queue.get("messages_ready", 0),
                 unacked=queue.get("messages_unacknowledged", 0),
                 consumers=queue.get("consumers", 0),
+                counted="messages_ready" in queue,
             )
             for queue in found
+        }
+
+    def behaviour(self) -> dict[str, dict[str, Any]]:
+        """Return what is in effect on each queue, by the broker's names: its policies, beaten by its own arguments.
+
+        The broker tells this a few seconds after a queue was made; until then the queue is left out.
+        """
+        columns = "name,arguments,effective_policy_definition"
+        found = self._ask("GET", f"/api/queues/{self._vhost}?columns={columns}")
+        # An empty definition may come as an empty list.
+        return {
+            queue["name"]: {
+                **dict(queue["effective_policy_definition"] or {}),
+                **{name.removeprefix("x-"): value for name, value in (queue.get("arguments") or {}).items()},
+            }
+            for queue in found
+            if "effective_policy_definition" in queue
         }
 
     def version(self) -> str:

@@ -29,7 +29,11 @@ def prepare(transport: AmqpTransport, settings: BrokerSettings, queues: Iterable
         TopologyError: Something is missing, or there otherwise than needed, or may not be made by this user.
         Unavailable: The broker or its management API does not answer.
     """
-    wanted = topology.topology(queues)
+    provide(transport, settings, topology.topology(queues))
+
+
+def provide(transport: AmqpTransport, settings: BrokerSettings, wanted: topology.Topology) -> None:
+    """Give the broker a topology, or check that it is there; otherwise as `prepare`."""
     if settings.topology == "check":
         check(transport, wanted)
         return
@@ -46,15 +50,21 @@ def check(transport: AmqpTransport, wanted: topology.Topology) -> None:
     Raises:
         TopologyError: Names all that is missing.
     """
-    missing = []
+    lacking = missing(transport, wanted)
+    if lacking:
+        raise TopologyError(
+            f"the broker lacks {len(lacking)} exchanges or queues: {'; '.join(lacking)}; have the operator apply the "
+            "topology, or set WARREN_AMQP_TOPOLOGY=apply with a user that may configure"
+        )
+
+
+def missing(transport: AmqpTransport, wanted: topology.Topology) -> list[str]:
+    """Return what cannot be found of a topology's exchanges and queues, each with the broker's words."""
+    lacking = []
     things: tuple[topology.Exchange | topology.Queue, ...] = (*wanted.exchanges, *wanted.queues)
     for thing in things:
         try:
             transport.look(thing).result(_ANSWER_SECONDS)
         except TopologyError as error:
-            missing.append(f"{thing.name} ({error})")
-    if missing:
-        raise TopologyError(
-            f"the broker lacks {len(missing)} exchanges or queues: {'; '.join(missing)}; have the operator apply the "
-            "topology, or set WARREN_AMQP_TOPOLOGY=apply with a user that may configure"
-        )
+            lacking.append(f"{thing.name} ({error})")
+    return lacking

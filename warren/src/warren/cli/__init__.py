@@ -14,9 +14,11 @@ from warren.cli.exits import EPILOG, failure
 from warren.cli.jobs import jobs, status, watch
 from warren.cli.queues import queues
 from warren.cli.run import server, worker
+from warren.cli.schedules import schedules
 from warren.cli.submit import submit
 from warren.cli.tasks import tasks
 from warren.cli.token import token
+from warren.cli.topology import topology
 from warren.cli.up import up
 from warren.errors import WarrenError
 
@@ -42,6 +44,7 @@ def main() -> None:
 
 
 for command in (
-    server, worker, up, submit, status, watch, cancel, jobs, queues, tasks, dead, token, doctor, completion, version,
+    server, worker, up, submit, status, watch, cancel, jobs, queues, tasks, dead,
+    schedules, token, topology, doctor, completion, version,
 ):  # fmt: skip
     main.add_command(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from warren.cli.exits import FAILED
 from warren.cli.findings import Finding
 from warren.cli.output import Output
 from warren.cli.parameters import with_output
-from warren.errors import TransportError, WarrenError
+from warren.errors import RequestFailed, TransportError, WarrenError
 from warren.settings import BrokerSettings, ClientSettings, LogSettings, Settings, TaskSettings, load
 from warren.task import load_tasks
 from warren.topology import UNROUTABLE, policies
@@ -64,7 +64,7 @@ def examine(*, no_server: bool, transport: Any) -> Iterator[Finding]:
     if patient.tasks is not None:
         yield from _guarded("tasks", partial(_tasks, patient.tasks.tasks))
     if patient.broker is not None:
-        yield from _broker(patient.broker)
+        yield from _broker(patient.broker, patient.tasks)
     if patient.client is not None and not no_server:
         yield from _guarded("server", partial(_server, patient.client, transport))
 
@@ -84,11 +84,11 @@ def _tasks(modules: str) -> list[Finding]:
     return [findings.of_tasks([task.name for task in known], modules)]
 
 
-def _broker(settings: BrokerSettings) -> Iterator[Finding]:
+def _broker(settings: BrokerSettings, tasks: TaskSettings | None) -> Iterator[Finding]:
     reached = list(_guarded("broker", partial(_connection, settings)))
     yield from reached
     if all(finding.level == "ok" for finding in reached):
-        yield from _guarded("broker management", partial(_management, settings))
+        yield from _guarded("broker management", partial(_management, settings, _timeouts(tasks)))
 
 
 def _connection(settings: BrokerSettings) -> list[Finding]:
@@ -109,14 +109,25 @@ def _connection(settings: BrokerSettings) -> list[Finding]:
     raise TransportError(f"the broker takes no messages: {reason}")
 
 
-def _management(settings: BrokerSettings) -> list[Finding]:
+def _timeouts(settings: TaskSettings | None) -> dict[str, float]:
+    """Return the tasks' time limits; that tasks cannot be loaded is a finding of its own."""
+    try:
+        return {} if settings is None else {task.name: task.timeout_seconds for task in load_tasks(settings.tasks)}
+    except WarrenError:
+        return {}
+
+
+def _management(settings: BrokerSettings, timeouts: Mapping[str, float]) -> list[Finding]:
     from warren.amqp.management import Management
 
     with Management(settings) as management:
         depths = management.queue_depths()
+        version = management.version()
         return [
-            *findings.of_version(management.version()),
+            *findings.of_version(version),
+            *findings.of_long_tasks(version, timeouts),
             findings.of_policies(management.missing_policies(policies())),
+            *findings.of_behaviour(management.behaviour()),
             findings.of_unroutable(depths[UNROUTABLE].ready if UNROUTABLE in depths else 0),
         ]
 
@@ -125,7 +136,14 @@ def _server(settings: ClientSettings, transport: Any) -> list[Finding]:
     from warren.client import Client
 
     with Client(settings.url, transport=transport) as client:
-        return [findings.of_health(settings.url, client.health())]
+        health = client.health()
+        found = [findings.of_health(settings.url, health)]
+        if not health.ready:
+            return found
+        try:
+            return [*found, *findings.of_queues(client.queues())]
+        except RequestFailed as error:
+            return [*found, findings.of_hidden_queues(error)]
 
 
 def _guarded(check: str, look: Callable[[], list[Finding]]) -> list[Finding]:

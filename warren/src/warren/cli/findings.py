@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from warren.client import Health
+from warren.client import Health, QueueView
+from warren.topology import level_name, queue_name
 
 OLDEST_BROKER: Final = (3, 10)
+DEFAULT_CONSUMER_TIMEOUT_SECONDS: Final = 1800
+_HANDING_ON: Final = (queue_name("x").removesuffix("x"), level_name(0).removesuffix("00"))
+"""Prefixes of queues that hand messages on."""
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +99,120 @@ def of_unroutable(depth: int) -> Finding:
         check="unroutable messages",
         level="note",
         message=f"{depth} messages came due for a queue that does not exist; they wait in warren.unroutable",
-        fix="start a worker or server that knows their queue, then move them back",
+        fix="`warren topology repair` brings back those whose queue exists now and lists the others; with --create it "
+        "makes the missing queues",
     )
+
+
+def of_behaviour(behaviour: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    """Judge what is in effect on the queues that hand messages on.
+
+    Without reject-publish RabbitMQ silently turns at-least-once into at-most-once
+    (https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering); a job queue that refuses
+    holds up the delay ladder for all (docs/adr/0007-length-limit-at-submit.md).
+    """
+    handing_on = {name: held for name, held in behaviour.items() if name.startswith(_HANDING_ON)}
+    careless = [name for name, held in handing_on.items() if not _keeps(held)]
+    bounded = [
+        name
+        for name, held in handing_on.items()
+        if name.startswith(_HANDING_ON[0]) and {"max-length", "max-length-bytes"} & held.keys()
+    ]
+    if not careless and not bounded:
+        return [Finding(check="dead-lettering", level="ok", message=f"at least once on {len(handing_on)} queues")]
+    found = []
+    if careless:
+        found.append(
+            Finding(
+                check="dead-lettering",
+                level="broken",
+                message=f"{_some(careless)}: not at-least-once with reject-publish to an exchange; jobs can be lost",
+                fix="remove the policy or queue argument that beats Warren's, then run `warren topology apply`",
+            )
+        )
+    if bounded:
+        found.append(
+            Finding(
+                check="dead-lettering",
+                level="broken",
+                message=f"{_some(bounded)}: a length limit on the broker; when full, it holds up delayed jobs of all "
+                "queues",
+                fix="remove it and set the limit with `warren queues limits NAME --max-length N`",
+            )
+        )
+    return found
+
+
+def of_long_tasks(version: str, timeouts: Mapping[str, float]) -> list[Finding]:
+    """Judge tasks that may run longer than an old broker waits for them."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) >= (3, 12):
+        return []
+    long = [name for name, seconds in timeouts.items() if seconds >= DEFAULT_CONSUMER_TIMEOUT_SECONDS]
+    if not long:
+        return []
+    return [
+        Finding(
+            check="long tasks",
+            level="note",
+            message=f"{_some(long)}: may run for {DEFAULT_CONSUMER_TIMEOUT_SECONDS} s or longer, after which RabbitMQ "
+            f"{version} hands a job out again unless its consumer_timeout is longer",
+            fix=f"set consumer_timeout in rabbitmq.conf above {int(max(timeouts.values()) * 1000)} (milliseconds), or "
+            "upgrade to 3.12 or newer",
+        )
+    ]
+
+
+def of_queues(queues: Sequence[QueueView]) -> list[Finding]:
+    """Judge how the server says queues are worked on."""
+    found = []
+    paused = [queue.name for queue in queues if queue.paused]
+    if paused:
+        found.append(
+            Finding(
+                check="queues",
+                level="note",
+                message=f"{_some(paused)}: paused, their jobs wait",
+                fix="`warren queues resume NAME`, when they are to go on",
+            )
+        )
+    for queue in queues:
+        for kind, tokens in (queue.tokens or {}).items():
+            if tokens.present < tokens.wanted:
+                found.append(
+                    Finding(
+                        check="queues",
+                        level="note",
+                        message=f"{queue.name} has {tokens.present} of {tokens.wanted} tokens ({kind}): fewer of its "
+                        "jobs may run than its limits say",
+                        fix="wait: a server makes new ones when some are missing for half a minute; else see its log",
+                    )
+                )
+    return found or [Finding(check="queues", level="ok", message=f"{len(queues)} queues, none paused")]
+
+
+def of_hidden_queues(error: Exception) -> Finding:
+    """Say that the server's queues could not be looked at."""
+    return Finding(
+        check="queues",
+        level="note",
+        message=f"not looked at: {error}",
+        fix="set WARREN_TOKEN to a token with the scope read",
+    )
+
+
+def _keeps(held: Mapping[str, Any]) -> bool:
+    return (
+        bool(held.get("dead-letter-exchange"))
+        and held.get("dead-letter-strategy") == "at-least-once"
+        and held.get("overflow") == "reject-publish"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """List names, the first few."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def of_health(url: str, health: Health) -> Finding:

@@ -26,6 +26,7 @@ from warren.client import Client, SubmitOptions
 @click.option("--timeout", type=DURATION, help="Limit of one attempt.")
 @click.option("--max-attempts", type=click.IntRange(min=1), help="Runs before the job is a dead letter.")
 @click.option("--expires-in", type=DURATION, help="Do not start it later than this from now.")
+@click.option("--key", "idempotency_key", help="Names this submit: given again, it is the same job.")
 @click.option("--wait", is_flag=True, help="Wait until the job is final; exit 1 unless it succeeded.")
 @click.option("--wait-timeout", type=DURATION, default=300.0, help="How long to wait.  [default: 5m]")
 @with_server
@@ -39,6 +40,7 @@ def submit(
     wait_timeout: float,
     delay: float | None,
     run_at: datetime | None,
+    idempotency_key: str | None,
     **options: Any,
 ) -> None:
     """Submit a job of TASK with its arguments.
@@ -50,7 +52,7 @@ def submit(
         raise click.UsageError("--delay and --run-at are two ways to say one thing; give one")
     given = {**_from_file(arguments), **parameters.pairs(words)}
     asked = SubmitOptions(delay=delay, run_at=run_at, **options)  # type: ignore[typeddict-item]  # checked by click
-    job = client.submit(task, given, **asked)
+    job = client.submit(task, given, idempotency_key=idempotency_key, **asked)
     if not wait:
         show.submitted(out, job)
         return

@@ -25,10 +25,13 @@ def token() -> None:
 )
 @click.option("--name", default="", help="What it is for.")
 @click.option("--expires-in", type=DURATION, help="When it ends: 12h, 90d. Never unless given.")
+@click.option("--tenant", help="Whose jobs it submits and sees; of all tenants unless given.")
 @with_server
-def create(client: Client, out: Output, scopes: tuple[str, ...], name: str, expires_in: float | None) -> None:
+def create(
+    client: Client, out: Output, scopes: tuple[str, ...], name: str, expires_in: float | None, tenant: str | None
+) -> None:
     """Make a token; it is printed now and never again."""
-    made = client.create_token(scopes, name, expires_in)
+    made = client.create_token(scopes, name, expires_in, tenant)
     if out.as_json:
         out.document(made)
         return
@@ -41,8 +44,10 @@ def create(client: Client, out: Output, scopes: tuple[str, ...], name: str, expi
 def list_tokens(client: Client, out: Output) -> None:
     """List the tokens, without their secrets."""
     found = client.tokens()
-    rows = [(item.id, item.name, ", ".join(item.scopes), item.created_at, item.expires_at) for item in found]
-    out.table(found, ("id", "name", "scopes", "made", "ends"), rows)
+    rows = [
+        (item.id, item.name, ", ".join(item.scopes), item.tenant, item.created_at, item.expires_at) for item in found
+    ]
+    out.table(found, ("id", "name", "scopes", "tenant", "made", "ends"), rows)
 
 
 @token.command()

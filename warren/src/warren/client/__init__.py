@@ -17,6 +17,7 @@ from warren.client.dead_letters import (
 )
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.schedule_views import ScheduleDefinition, ScheduleView, TickView
 from warren.client.synchronous import Client
 from warren.client.views import (
     AttemptView,
@@ -25,8 +26,11 @@ from warren.client.views import (
     JobError,
     JobPage,
     JobView,
+    PurgeView,
+    QueueLimits,
     QueueView,
     TaskView,
+    TokensView,
     TokenView,
 )
 from warren.request import JobRequest
@@ -48,10 +52,16 @@ __all__ = [
     "JobRequest",
     "JobView",
     "Patience",
+    "PurgeView",
+    "QueueLimits",
     "QueueView",
     "RedriveView",
     "RetryOptions",
+    "ScheduleDefinition",
+    "ScheduleView",
     "SubmitOptions",
     "TaskView",
+    "TickView",
     "TokenView",
+    "TokensView",
 ]

@@ -10,6 +10,8 @@ from warren.client.views import JobView
 from warren.errors import RequestFailed
 
 _TRANSIENT: Final = frozenset({0, 429, 502, 503, 504})
+UNKNOWN: Final = frozenset({"outcome-unknown", "no-answer", "idempotency-key-busy", "http-502", "http-503", "http-504"})
+"""Kinds of failure that leave it open whether the jobs were accepted."""
 _POLL_PAUSE_SECONDS: Final = 0.25
 
 
@@ -19,30 +21,43 @@ class Patience:
 
     Attributes:
         answer_seconds: How long one answer may take.
-        submit_seconds: How long a refused submit is tried again.
+        submit_seconds: How long a submit that was refused, or whose outcome is unknown, is tried again.
     """
 
     answer_seconds: float = 30.0
     submit_seconds: float = 30.0
 
 
-def submit_again(failure: RequestFailed, *, tries: int, remaining_seconds: float, rng: Random) -> float | None:
-    """Decide whether a failed submit is sent again: only when its jobs are certainly not accepted.
+def submit_again(
+    failure: RequestFailed, *, tries: int, remaining_seconds: float, rng: Random, keyed: bool
+) -> float | None:
+    """Decide whether a failed submit is sent again: only when its jobs are then not submitted twice.
+
+    Without a key that is when they are certainly not accepted. With one it is also when nobody knows; a server that
+    answered nothing may be starting again, so one that cannot be reached at the second try is waited for too.
 
     Args:
-        failure: What the server answered.
+        failure: What the server answered, or that it did not.
         tries: Tries made, from 1.
         remaining_seconds: Time left for further tries.
         rng: Source of jitter.
+        keyed: The submit has an `Idempotency-Key`.
 
     Returns:
         Seconds to pause before the next try, or None to give up.
     """
     wish = failure.retry_after_seconds
-    if failure.status not in (429, 503) or wish is None or failure.kind == "outcome-unknown":
+    refused = failure.status in (429, 503) and wish is not None and failure.kind != "outcome-unknown"
+    unknown = failure.kind in UNKNOWN or (failure.kind == "unreachable" and tries > 1)
+    if not refused and not (keyed and unknown):
         return None
-    pause = wish + rng.uniform(0, 0.1 * 2 ** min(tries, 4))
-    return pause if pause < remaining_seconds else None
+    seconds = pause(_POLL_PAUSE_SECONDS if wish is None else wish, tries, rng)
+    return seconds if seconds < remaining_seconds else None
+
+
+def pause(wish_seconds: float, tries: int, rng: Random) -> float:
+    """Return a pause of at least the wish, with jitter that grows with the tries."""
+    return wish_seconds + rng.uniform(0, 0.1 * 2 ** min(tries, 4))
 
 
 def poll_again(failure: RequestFailed, *, job: JobView | str, rng: Random) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -14,8 +14,19 @@ import httpx
 from warren.client import connection, patience, wire
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.schedule_views import ScheduleDefinition, ScheduleView
+from warren.client.sending import Sending
 from warren.client.synchronous_dead_letters import DeadLetterCalls
-from warren.client.views import Health, JobPage, JobView, QueueView, TaskView, TokenView
+from warren.client.views import (
+    Health,
+    JobPage,
+    JobView,
+    PurgeView,
+    QueueLimits,
+    QueueView,
+    TaskView,
+    TokenView,
+)
 from warren.client.wire import Answer, Request
 from warren.errors import RequestFailed
 from warren.request import JobRequest
@@ -54,35 +65,51 @@ class Client(DeadLetterCalls):
         self,
         task: Task[..., Any] | str,
         arguments: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
         **options: Unpack[SubmitOptions],
     ) -> JobView:
         """Submit a job; when this returns, the job is safe with the broker.
 
-        A refusal that says the job was certainly not accepted is tried again for a while.
+        What was not accepted, or may not have been, is sent again for a while; under its key the server takes the job
+        once.
 
         Args:
             task: The task, whose signature is then checked here already, or its name.
             arguments: Its arguments by name.
+            idempotency_key: 1 to 255 visible ASCII characters that name this submit, so that it can be repeated from
+                elsewhere; a random one for this call unless given.
             **options: See `SubmitOptions`.
 
         Raises:
             InvalidArguments: The arguments do not fit the task, or are not JSON.
-            RequestFailed: The server refused. `kind` is `outcome-unknown`, or `no-answer`, when the job may have been
-                accepted nevertheless.
+            RequestFailed: The server refused. `kind` is `outcome-unknown`, `no-answer` or `idempotency-key-busy` when
+                the job may have been accepted nevertheless.
         """
         job = JobRequest(task=task, arguments=arguments or {}, **options)
-        return wire.read_job(self._submit(wire.submit(job)))
+        sending = Sending(wire.submit(job, idempotency_key), self._limits, self._rng, time.monotonic())
+        return wire.read_job(self._submit(sending))
 
-    def submit_many(self, jobs: Iterable[JobRequest]) -> list[JobView | RequestFailed]:
+    def submit_many(
+        self, jobs: Iterable[JobRequest], *, idempotency_key: str | None = None
+    ) -> list[JobView | RequestFailed]:
         """Submit many jobs, up to 1000 in a request.
+
+        Args:
+            jobs: The jobs.
+            idempotency_key: Names the whole call, see `submit`; to repeat it takes the same jobs in the same order.
 
         Returns:
             For each job in order what became of it: the job, or why it was refused.
         """
         rest: Iterator[JobRequest] = iter(jobs)
         results: list[JobView | RequestFailed] = []
-        while batch := list(islice(rest, wire.MAX_BATCH)):
-            results += wire.read_batch(self._submit(wire.submit_many(batch)))
+        for number in count():
+            batch = list(islice(rest, wire.MAX_BATCH))
+            if not batch:
+                break
+            request = wire.submit_many(batch, idempotency_key, number)
+            results += self._submit_batch(Sending(request, self._limits, self._rng, time.monotonic()))
         return results
 
     def job(self, job_id: str, wait_seconds: float = 0) -> JobView:
@@ -143,13 +170,35 @@ class Client(DeadLetterCalls):
         """Ask for one queue."""
         return wire.read_queue(self._send(wire.queue(name)))
 
+    def pause_queue(self, name: str) -> QueueView:
+        """Let no more jobs of a queue start, on any worker; submits go on."""
+        return wire.read_queue(self._send(wire.pause_queue(name)))
+
+    def resume_queue(self, name: str) -> QueueView:
+        """Let jobs of a queue start again."""
+        return wire.read_queue(self._send(wire.resume_queue(name)))
+
+    def purge_queue(self, name: str) -> PurgeView:
+        """Have all jobs of a queue that wait now end cancelled; workers carry it out as they meet them."""
+        return wire.read_purge(self._send(wire.purge_queue(name)))
+
+    def queue_limits(self, name: str) -> QueueLimits:
+        """Ask for a queue's limits."""
+        return wire.read_limits(self._send(wire.queue_limits(name)))
+
+    def limit_queue(self, name: str, limits: QueueLimits) -> QueueLimits:
+        """Set all limits of a queue at once."""
+        return wire.read_limits(self._send(wire.limit_queue(name, limits)))
+
     def tasks(self) -> list[TaskView]:
         """Ask for the tasks the server takes jobs for, with the schemas of their arguments."""
         return wire.read_tasks(self._send(wire.TASKS))
 
-    def create_token(self, scopes: Sequence[str], name: str = "", expires_in: float | None = None) -> TokenView:
+    def create_token(
+        self, scopes: Sequence[str], name: str = "", expires_in: float | None = None, tenant: str | None = None
+    ) -> TokenView:
         """Make a token; its secret is in this answer only."""
-        return wire.read_token(self._send(wire.create_token(scopes, name, expires_in)))
+        return wire.read_token(self._send(wire.create_token(scopes, name, expires_in, tenant)))
 
     def tokens(self) -> list[TokenView]:
         """Ask for the tokens there are, without their secrets."""
@@ -158,6 +207,40 @@ class Client(DeadLetterCalls):
     def revoke_token(self, token_id: str) -> None:
         """Revoke a token."""
         wire.read(self._send(wire.revoke_token(token_id)))
+
+    def schedules(self) -> list[ScheduleView]:
+        """Ask for all schedules."""
+        return wire.read_schedules(self._send(wire.SCHEDULES))
+
+    def schedule(self, name: str) -> ScheduleView:
+        """Ask for one schedule, with the ticks to come and the last ones."""
+        return wire.read_schedule(self._send(wire.schedule(name)))
+
+    def put_schedule(self, name: str, definition: ScheduleDefinition, *, dry_run: bool = False) -> ScheduleView:
+        """Make a schedule, or change the one of that name to this.
+
+        Args:
+            name: Its name.
+            definition: What it is to be.
+            dry_run: Only check it and tell what would come of it.
+        """
+        return wire.read_schedule(self._send(wire.put_schedule(name, definition, dry_run=dry_run)))
+
+    def delete_schedule(self, name: str) -> None:
+        """Remove a schedule; jobs that were submitted stay."""
+        wire.read(self._send(wire.delete_schedule(name)))
+
+    def pause_schedule(self, name: str) -> ScheduleView:
+        """Let a schedule rest."""
+        return wire.read_schedule(self._send(wire.schedule_order(name, "pause")))
+
+    def resume_schedule(self, name: str) -> ScheduleView:
+        """Let a paused schedule go on; its policy decides on the ticks it missed."""
+        return wire.read_schedule(self._send(wire.schedule_order(name, "resume")))
+
+    def run_schedule(self, name: str) -> JobView:
+        """Submit one job of a schedule now, outside its ticks."""
+        return wire.read_job(self._send(wire.schedule_order(name, "run")))
 
     def health(self) -> Health:
         """Ask whether the server takes jobs now; unready is an answer, not an error."""
@@ -175,17 +258,24 @@ class Client(DeadLetterCalls):
     ) -> None:
         self.close()
 
-    def _submit(self, request: Request) -> Answer:
-        deadline = time.monotonic() + self._limits.submit_seconds
-        tries = 0
-        while True:
-            tries += 1
+    def _submit_batch(self, sending: Sending) -> list[JobView | RequestFailed]:
+        results = wire.read_batch(self._submit(sending))
+        while (pause := sending.again_for(results, time.monotonic())) is not None:
+            time.sleep(pause)
             try:
-                answer = self._send(request)
+                results = wire.read_batch(self._submit(sending))
+            except RequestFailed:
+                # What is known of the jobs is worth more than what the last try met.
+                break
+        return results
+
+    def _submit(self, sending: Sending) -> Answer:
+        while True:
+            try:
+                answer = self._send(sending.request)
                 wire.read(answer)
             except RequestFailed as failure:
-                remaining = deadline - time.monotonic()
-                pause = patience.submit_again(failure, tries=tries, remaining_seconds=remaining, rng=self._rng)
+                pause = sending.again(failure, time.monotonic())
                 if pause is None:
                     raise
                 time.sleep(pause)

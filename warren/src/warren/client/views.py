@@ -124,6 +124,55 @@ class JobPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLimits:
+    """How a queue is worked on by all workers together; None means no limit.
+
+    Attributes:
+        priority: Of several queues at one worker, those of higher priority go first.
+        max_length: Submits are refused while so many jobs are ready.
+        concurrency: Jobs that may run at once.
+        rate_count: Jobs that may start within any `rate_seconds`.
+        rate_seconds: Length of the window of the rate.
+    """
+
+    priority: int = 0
+    max_length: int | None = None
+    concurrency: int | None = None
+    rate_count: int | None = None
+    rate_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensView:
+    """Tokens of one kind that a limited queue has.
+
+    Attributes:
+        wanted: How many there should be.
+        present: How many there are, in their queue or out at a worker.
+    """
+
+    wanted: int
+    present: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeView:
+    """A purge under way.
+
+    Attributes:
+        queue: Name of the queue.
+        before: Jobs submitted up to then are meant.
+        ready: Jobs that waited in the queue when it was ordered; those delayed come on top.
+        paused: The queue is paused: its jobs end when it is resumed.
+    """
+
+    queue: str
+    before: datetime | None = None
+    ready: int | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueView:
     """A queue as the broker knows it now.
 
@@ -132,12 +181,18 @@ class QueueView:
         ready: Jobs waiting for a worker.
         unacked: Jobs handed out and not settled.
         consumers: Workers attached.
+        paused: No more jobs of it start; None when the server does not know now.
+        limits: How it is worked on; None when the server does not know now.
+        tokens: What enforces its concurrency (`slots`) and `rate`; None when the server does not know now.
     """
 
     name: str
     ready: int | None = None
     unacked: int | None = None
     consumers: int | None = None
+    paused: bool | None = None
+    limits: QueueLimits | None = None
+    tokens: Mapping[str, TokensView] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +264,7 @@ class TokenView:
         token: The secret itself, only in the answer that made it.
         created_at: When it was made.
         expires_at: When it ends, or None.
+        tenant: Whose jobs its bearer submits and sees, or None for all.
     """
 
     id: str
@@ -217,6 +273,7 @@ class TokenView:
     token: str | None = field(default=None, repr=False)
     created_at: datetime | None = None
     expires_at: datetime | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +333,31 @@ def read_queue(document: Mapping[str, Any]) -> QueueView:
         ready=document.get("ready"),
         unacked=document.get("unacked"),
         consumers=document.get("consumers"),
+        paused=document.get("paused"),
+        limits=None if document.get("limits") is None else read_limits(document["limits"]),
+        tokens=_tokens(document.get("tokens")),
+    )
+
+
+def read_limits(document: Mapping[str, Any]) -> QueueLimits:
+    """Read a queue's limits."""
+    rate = document.get("rate") or {}
+    return QueueLimits(
+        priority=document.get("priority") or 0,
+        max_length=document.get("max_length"),
+        concurrency=document.get("concurrency"),
+        rate_count=rate.get("count"),
+        rate_seconds=rate.get("seconds"),
+    )
+
+
+def read_purge(document: Mapping[str, Any]) -> PurgeView:
+    """Read a purge."""
+    return PurgeView(
+        queue=str(document["queue"]),
+        before=_time(document.get("before")),
+        ready=document.get("ready"),
+        paused=bool(document.get("paused")),
     )
 
 
@@ -320,7 +402,16 @@ def read_token(document: Mapping[str, Any]) -> TokenView:
         token=document.get("token"),
         created_at=_time(document.get("created_at")),
         expires_at=_time(document.get("expires_at")),
+        tenant=document.get("tenant"),
     )
+
+
+def _tokens(document: Mapping[str, Any] | None) -> Mapping[str, TokensView] | None:
+    if document is None:
+        return None
+    return {
+        kind: TokensView(wanted=int(found["wanted"]), present=int(found["present"])) for kind, found in document.items()
+    }
 
 
 def _attempt(document: Mapping[str, Any]) -> AttemptView:

@@ -9,11 +9,21 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from warren import __version__
-from warren.client import views
+from warren.client import schedule_views, views
 from warren.client.request import document
-from warren.client.views import Health, JobPage, JobView, QueueView, TaskView, TokenView
+from warren.client.schedule_views import ScheduleDefinition, ScheduleView
+from warren.client.views import (
+    Health,
+    JobPage,
+    JobView,
+    PurgeView,
+    QueueLimits,
+    QueueView,
+    TaskView,
+    TokenView,
+)
 from warren.errors import Problem, RequestFailed
-from warren.request import JobRequest
+from warren.request import JobRequest, check_key
 
 T = TypeVar("T")
 
@@ -34,6 +44,7 @@ class Request:
         params: Query parameters.
         body: JSON document to send, or None.
         extra_seconds: How long the server may take over what is usual, because it was asked to wait.
+        key: Idempotency key of a submit, or None.
     """
 
     method: str
@@ -41,6 +52,7 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     extra_seconds: float = 0.0
+    key: str | None = None
 
     @property
     def content(self) -> bytes | None:
@@ -50,7 +62,11 @@ class Request:
     @property
     def headers(self) -> dict[str, str]:
         """The headers beyond those of every request."""
-        return {} if self.body is None else {"content-type": "application/json"}
+        headers = {} if self.body is None else {"content-type": "application/json"}
+        if self.key is not None:
+            # A string of structured fields (RFC 9651, 4.1.6).
+            headers["idempotency-key"] = '"' + self.key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +84,31 @@ class Answer:
     content: bytes
 
 
-def submit(job: JobRequest) -> Request:
-    """Build the request that submits a job."""
-    return Request(method="POST", path="/v1/jobs", body=document(job))
+def submit(job: JobRequest, key: str | None = None) -> Request:
+    """Build the request that submits a job.
+
+    Raises:
+        InvalidArguments: The job breaks a rule, or the key does.
+    """
+    check_key(job.task_name, key)
+    return Request(method="POST", path="/v1/jobs", body=document(job), key=key)
 
 
-def submit_many(jobs: Sequence[JobRequest]) -> Request:
-    """Build the request that submits up to `MAX_BATCH` jobs."""
-    return Request(method="POST", path="/v1/jobs/batch", body={"jobs": [document(job) for job in jobs]})
+def submit_many(jobs: Sequence[JobRequest], key: str | None = None, batch: int = 0) -> Request:
+    """Build the request that submits up to `MAX_BATCH` jobs.
+
+    Args:
+        jobs: The jobs.
+        key: Idempotency key of the call.
+        batch: Number of this request in the call, from 0; those after the first have keys of their own.
+
+    Raises:
+        InvalidArguments: A job breaks a rule, or the key does.
+    """
+    own = key if key is None or batch == 0 else f"{key}/{batch}"
+    check_key(jobs[0].task_name, own)
+    body = {"jobs": [document(job) for job in jobs]}
+    return Request(method="POST", path="/v1/jobs/batch", body=body, key=own)
 
 
 def job(job_id: str, wait_seconds: float = 0) -> Request:
@@ -102,9 +135,43 @@ def queue(name: str) -> Request:
     return Request(method="GET", path=f"/v1/queues/{_word(name)}")
 
 
-def create_token(scopes: Sequence[str], name: str, expires_in: float | None) -> Request:
+def pause_queue(name: str) -> Request:
+    """Build the request that pauses a queue."""
+    return Request(method="POST", path=f"/v1/queues/{_word(name)}/pause")
+
+
+def resume_queue(name: str) -> Request:
+    """Build the request that resumes a queue."""
+    return Request(method="POST", path=f"/v1/queues/{_word(name)}/resume")
+
+
+def purge_queue(name: str) -> Request:
+    """Build the request that purges a queue."""
+    return Request(method="POST", path=f"/v1/queues/{_word(name)}/purge")
+
+
+def queue_limits(name: str) -> Request:
+    """Build the request for a queue's limits."""
+    return Request(method="GET", path=f"/v1/queues/{_word(name)}/limits")
+
+
+def limit_queue(name: str, limits: QueueLimits) -> Request:
+    """Build the request that sets all limits of a queue."""
+    rate = None
+    if limits.rate_count is not None or limits.rate_seconds is not None:
+        rate = {"count": limits.rate_count, "seconds": limits.rate_seconds}
+    body = {
+        "priority": limits.priority,
+        "max_length": limits.max_length,
+        "concurrency": limits.concurrency,
+        "rate": rate,
+    }
+    return Request(method="PUT", path=f"/v1/queues/{_word(name)}/limits", body=body)
+
+
+def create_token(scopes: Sequence[str], name: str, expires_in: float | None, tenant: str | None) -> Request:
     """Build the request that makes a token."""
-    body = {"scopes": list(scopes), "name": name, "expires_in": expires_in}
+    body = {"scopes": list(scopes), "name": name, "expires_in": expires_in, "tenant": tenant}
     return Request(method="POST", path="/v1/tokens", body={key: value for key, value in body.items() if value})
 
 
@@ -113,6 +180,28 @@ def revoke_token(token_id: str) -> Request:
     return Request(method="DELETE", path=f"/v1/tokens/{_word(token_id)}")
 
 
+def schedule(name: str) -> Request:
+    """Build the request for one schedule, with its ticks."""
+    return Request(method="GET", path=f"/v1/schedules/{_word(name)}")
+
+
+def put_schedule(name: str, definition: ScheduleDefinition, *, dry_run: bool) -> Request:
+    """Build the request that makes or changes a schedule."""
+    params = {"dry_run": "true"} if dry_run else {}
+    return Request(method="PUT", path=f"/v1/schedules/{_word(name)}", params=params, body=dict(definition))
+
+
+def delete_schedule(name: str) -> Request:
+    """Build the request that removes a schedule."""
+    return Request(method="DELETE", path=f"/v1/schedules/{_word(name)}")
+
+
+def schedule_order(name: str, order: str) -> Request:
+    """Build the request that pauses, resumes or runs a schedule."""
+    return Request(method="POST", path=f"/v1/schedules/{_word(name)}/{order}")
+
+
+SCHEDULES: Final = Request(method="GET", path="/v1/schedules")
 QUEUES: Final = Request(method="GET", path="/v1/queues")
 TASKS: Final = Request(method="GET", path="/v1/tasks")
 TOKENS: Final = Request(method="GET", path="/v1/tokens")
@@ -160,6 +249,16 @@ def read_queues(answer: Answer) -> list[QueueView]:
     return _understood(answer, lambda found: [views.read_queue(item) for item in found["queues"]])
 
 
+def read_limits(answer: Answer) -> QueueLimits:
+    """Read an answer that is a queue's limits."""
+    return _understood(answer, views.read_limits)
+
+
+def read_purge(answer: Answer) -> PurgeView:
+    """Read an answer that is a purge."""
+    return _understood(answer, views.read_purge)
+
+
 def read_tasks(answer: Answer) -> list[TaskView]:
     """Read an answer that lists tasks."""
     return _understood(answer, lambda found: [views.read_task(item) for item in found["tasks"]])
@@ -173,6 +272,16 @@ def read_token(answer: Answer) -> TokenView:
 def read_tokens(answer: Answer) -> list[TokenView]:
     """Read an answer that lists tokens."""
     return _understood(answer, lambda found: [views.read_token(item) for item in found["tokens"]])
+
+
+def read_schedule(answer: Answer) -> ScheduleView:
+    """Read an answer that is a schedule."""
+    return _understood(answer, schedule_views.read_schedule)
+
+
+def read_schedules(answer: Answer) -> list[ScheduleView]:
+    """Read an answer that lists schedules."""
+    return _understood(answer, lambda found: [schedule_views.read_schedule(item) for item in found["schedules"]])
 
 
 def read_health(answer: Answer) -> Health:

@@ -76,10 +76,11 @@ def _make_schedules() -> None:
     op.create_table(
         "schedules",
         sa.Column("name", sa.String(100), primary_key=True),
-        sa.Column("source", sa.String(16), nullable=False),
+        sa.Column("file", sa.Text),
         sa.Column("cron", sa.Text),
         sa.Column("interval_seconds", sa.BigInteger),
         sa.Column("timezone", sa.Text, nullable=False),
+        sa.Column("start_ms", sa.BigInteger),
         sa.Column("jitter_seconds", sa.BigInteger, nullable=False),
         sa.Column("catch_up", sa.String(8), nullable=False),
         sa.Column("task", sa.Text, nullable=False),
@@ -100,6 +101,7 @@ def _make_ticks() -> None:
         sa.Column("tick_ms", sa.BigInteger, primary_key=True),
         sa.Column("job", sa.String(36), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("claimed_ms", sa.BigInteger, nullable=False),
         sa.Column("lease_ms", sa.BigInteger, nullable=False),
         sa.Column("fired_ms", sa.BigInteger),
         sa.Column("error", sa.Text),
@@ -137,6 +139,9 @@ def _make_queue_settings() -> None:
         sa.Column("rate_count", sa.BigInteger),
         sa.Column("rate_seconds", sa.BigInteger),
         sa.Column("generation", sa.BigInteger, nullable=False),
+        sa.Column("told_paused", sa.Boolean, nullable=False),
+        sa.Column("told_generation", sa.BigInteger, nullable=False),
+        sa.Column("lease_ms", sa.BigInteger, nullable=False),
         sa.Column("updated_ms", sa.BigInteger, nullable=False),
     )
 

@@ -1,0 +1,1 @@
+"""Schedules: jobs submitted by the clock, each tick exactly once however many servers there are."""

@@ -1,0 +1,61 @@
+"""F5 and F6: the broker's disk and memory alarms, under load."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from faults.checker import Bounds
+from faults.control import control
+from faults.recovery import standstill_seconds
+from faults.stage import PREFETCH, Stage
+from waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize(
+    ("fault", "raising", "clearing"),
+    [
+        pytest.param(
+            "F5 disk alarm",
+            ("set_disk_free_limit", str(10**15)),
+            ("set_disk_free_limit", "50MB"),
+            marks=pytest.mark.full,
+        ),
+        pytest.param("F6 memory alarm", ("set_vm_memory_high_watermark", "0"), ("set_vm_memory_high_watermark", "0.4")),
+    ],
+    ids=["disk", "memory"],
+)
+def test_submits_are_refused_during_an_alarm_and_taken_after_it(
+    stage: Stage, fault: str, raising: tuple[str, ...], clearing: tuple[str, ...]
+) -> None:
+    stage.start_server()
+    stage.start_worker()
+
+    with stage.load():
+        stage.wait_more_effects(200)
+        stage.fault(fault)
+        control(stage.broker, *raising)
+        try:
+            eventually(lambda: stage.history.count("refused") > 400, 40, 0.2)
+            answer = httpx.post(
+                f"{stage.stack.url}/v1/jobs", json={"task": "fault.quick", "arguments": {"key": "alarm"}}, timeout=15
+            )
+            ready = httpx.get(f"{stage.stack.url}/readyz", timeout=15).status_code
+        finally:
+            cleared_at = stage.fault("the alarm is over")
+            control(stage.broker, *clearing)
+        accepted = stage.history.count("accepted")
+        eventually(lambda: stage.history.count("accepted") > accepted + 400, 40, 0.1)
+
+    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert answer.json()["type"] == "/problems/broker-blocked"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert ready == httpx.codes.SERVICE_UNAVAILABLE
+    stage.finish(
+        fault,
+        bounds=Bounds(faults=1, in_flight=PREFETCH, recovery_seconds=10),
+        recovery_seconds=standstill_seconds(stage.history.lines(), "accepted", cleared_at),
+        note="recovery = first job accepted after the alarm",
+    )

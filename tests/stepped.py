@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -401,11 +401,14 @@ class World:
         # The arguments of a mangled job are refused before its code begins.
         if job.task.name != "mangled":
             self.stories[job.envelope.id].runs.append((job.envelope.round, job.attempt, word))
-        process.pools.end(run)
+        if word == "kill":
+            self.kill(process)
+        else:
+            process.pools.end(run)
 
     def kill(self, process: WorkerProcess) -> None:
         """End a worker between two of its instructions."""
-        self._disturb(process.transport)
+        self._disturb(process.transport, [run.job.envelope.id for run in process.begun()])
         self._lose(process)
         process.leave()
         self.workers.remove(process)
@@ -422,7 +425,7 @@ class World:
         process.worker.drain(0)
         self.pump()
         # What could not be flushed comes again.
-        self._disturb(process.transport)
+        self._disturb(process.transport, [run.job.envelope.id for run in process.begun()])
         process.leave()
         self.workers.remove(process)
         process.transport.leave()
@@ -431,7 +434,7 @@ class World:
 
     def cut_off(self, process: WorkerProcess) -> None:
         """Let a worker lose its connection, and go on."""
-        self._disturb(process.transport)
+        self._disturb(process.transport, [run.job.envelope.id for run in process.begun()])
         self._lose(process)
         for run in process.begun():
             self.stories[run.job.envelope.id].overtaken += 1
@@ -463,7 +466,7 @@ class World:
         again = Publication(exchange=stored.exchange, routing_key=stored.routing_key, message=stored.message)
         self.broker.put(queue, again, self.clock.now)
 
-    def _disturb(self, transport: SteppedTransport) -> None:
+    def _disturb(self, transport: SteppedTransport, begun: Collection[str] = ()) -> None:
         """Note which jobs may come again, and of which there may be two messages: nobody hears of their confirm."""
         for message in [*transport.held(), *transport.unconfirmed()]:
             if message.message_id in self.stories:
@@ -473,7 +476,7 @@ class World:
                 self.story_of(message).copies += 1
         for message in transport.held():
             # Its run may have ended, and its ack be on the way.
-            if message.message_id in self.stories and self.story_of(message).runs:
+            if message.message_id in self.stories and self.story_of(message).runs and message.message_id not in begun:
                 self.story_of(message).overtaken += 1
 
     def _lose(self, process: WorkerProcess) -> None:
@@ -539,8 +542,12 @@ class World:
         for _ in range(_ENDLESS):
             self.pump()
             for process, run in self.runs():
-                self.end_run(process, run)
+                if process in self.workers:
+                    self.end_run(process, run)
             self.pump()
+            if not self.workers:
+                self.start_worker()
+                continue
             self.project_all()
             due = self.next_due()
             if due is None:

@@ -22,7 +22,7 @@ from warren.events import State
 from warren.topology import DEAD, EVENTS, level_name, queue_name
 
 EXAMPLES = int(os.environ.get("WARREN_TEST_EXAMPLES", "100"))
-WORDS = ["ok", "ok", "ok", "fail", "fail", "later", "crash", "discard"]
+WORDS = ["ok", "ok", "ok", "fail", "fail", "later", "crash", "discard", "kill"]
 scripts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4)
 
 

@@ -382,7 +382,7 @@ class World:
         worker = runner.Worker(
             transport,
             registry,
-            WorkerSettings(name=f"worker-{number}", concurrency=2, prefetch=3, queues=QUEUE),
+            WorkerSettings(name=f"worker-{number}", concurrency=2, prefetch=6, queues=QUEUE),
             Meters(registry, CollectorRegistry()),
             clock=lambda: START_SECONDS + self.clock.now,
             rng=Random(number),

@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -242,8 +242,12 @@ class Story:
     interrupted: int = 0
     """How often a drain ended its run."""
     overtaken: int = 0
-    """How often it ran on without its message, which others may have had."""
+    """How often its message went to others while it ran, or before its end was acked."""
     cancel_asked: bool = False
+    must_be_cancelled: bool = False
+    """It waited in a queue or on the ladder when it was cancelled."""
+    most_runs: int | None = None
+    """How often it may run after it was cancelled: as often as it had, with what ran just then."""
     redrives: int = 0
     runs: list[tuple[int, int, str]] = field(default_factory=list)
     """Round, attempt, and word of the script."""
@@ -326,9 +330,17 @@ class World:
         self._publish(story, publication, _submitted(envelope, state, 0) if tracked else None)
         return story
 
-    def order(self, order: Order) -> None:
+    def cancel(self, order: Order, meant: list[Story]) -> None:
         """Send an order to every worker, until the broker has it."""
         self.recover()
+        begun = [run.job.envelope.id for process in self.workers for run in process.begun()]
+        names = [queue_name(QUEUE), *(level_name(level) for level in range(22))]
+        waiting = {stored.message.message_id for name in names for stored in self.broker.peek(name)}
+        for story in meant:
+            runs = len(story.runs) + begun.count(story.envelope.id)
+            story.cancel_asked = True
+            story.must_be_cancelled |= story.envelope.id in waiting
+            story.most_runs = runs if story.most_runs is None else min(story.most_runs, runs)
         self.server.publish(control_publication(encode_order(order)))
         self.pump()
 
@@ -389,11 +401,14 @@ class World:
         # The arguments of a mangled job are refused before its code begins.
         if job.task.name != "mangled":
             self.stories[job.envelope.id].runs.append((job.envelope.round, job.attempt, word))
-        process.pools.end(run)
+        if word == "kill":
+            self.kill(process)
+        else:
+            process.pools.end(run)
 
     def kill(self, process: WorkerProcess) -> None:
         """End a worker between two of its instructions."""
-        self._disturb(process.transport)
+        self._disturb(process.transport, [run.job.envelope.id for run in process.begun()])
         self._lose(process)
         process.leave()
         self.workers.remove(process)
@@ -410,7 +425,7 @@ class World:
         process.worker.drain(0)
         self.pump()
         # What could not be flushed comes again.
-        self._disturb(process.transport)
+        self._disturb(process.transport, [run.job.envelope.id for run in process.begun()])
         process.leave()
         self.workers.remove(process)
         process.transport.leave()
@@ -419,7 +434,7 @@ class World:
 
     def cut_off(self, process: WorkerProcess) -> None:
         """Let a worker lose its connection, and go on."""
-        self._disturb(process.transport)
+        self._disturb(process.transport, [run.job.envelope.id for run in process.begun()])
         self._lose(process)
         for run in process.begun():
             self.stories[run.job.envelope.id].overtaken += 1
@@ -451,7 +466,7 @@ class World:
         again = Publication(exchange=stored.exchange, routing_key=stored.routing_key, message=stored.message)
         self.broker.put(queue, again, self.clock.now)
 
-    def _disturb(self, transport: SteppedTransport) -> None:
+    def _disturb(self, transport: SteppedTransport, begun: Collection[str] = ()) -> None:
         """Note which jobs may come again, and of which there may be two messages: nobody hears of their confirm."""
         for message in [*transport.held(), *transport.unconfirmed()]:
             if message.message_id in self.stories:
@@ -459,6 +474,10 @@ class World:
         for message in transport.unconfirmed():
             if message.message_id in self.stories:
                 self.story_of(message).copies += 1
+        for message in transport.held():
+            # Its run may have ended, and its ack be on the way.
+            if message.message_id in self.stories and self.story_of(message).runs and message.message_id not in begun:
+                self.story_of(message).overtaken += 1
 
     def _lose(self, process: WorkerProcess) -> None:
         """Note which jobs a worker's end or loss may be put down to: those that ran, never those it only held."""
@@ -523,8 +542,12 @@ class World:
         for _ in range(_ENDLESS):
             self.pump()
             for process, run in self.runs():
-                self.end_run(process, run)
+                if process in self.workers:
+                    self.end_run(process, run)
             self.pump()
+            if not self.workers:
+                self.start_worker()
+                continue
             self.project_all()
             due = self.next_due()
             if due is None:

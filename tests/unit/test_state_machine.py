@@ -21,8 +21,8 @@ from warren.control import CancelJobs, CancelMatching
 from warren.events import State
 from warren.topology import DEAD, EVENTS, level_name, queue_name
 
-EXAMPLES = int(os.environ.get("WARREN_TEST_EXAMPLES", "60"))
-WORDS = ["ok", "ok", "ok", "fail", "fail", "later", "crash", "discard"]
+EXAMPLES = int(os.environ.get("WARREN_TEST_EXAMPLES", "100"))
+WORDS = ["ok", "ok", "ok", "fail", "fail", "later", "crash", "discard", "kill"]
 scripts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4)
 
 
@@ -80,14 +80,13 @@ class Jobs(RuleBasedStateMachine):
     @rule(choice=st.integers(0, 99))
     def cancel_a_job(self, choice: int) -> None:
         story = _chosen(list(self.world.stories.values()), choice)
-        story.cancel_asked = True
-        self.world.order(CancelJobs(jobs=(story.envelope.id,)))
+        self.world.cancel(CancelJobs(jobs=(story.envelope.id,)), [story])
 
-    @rule(waiting_only=st.booleans())
-    def cancel_all_so_far(self, waiting_only: bool) -> None:
-        for story in self.world.stories.values():
-            story.cancel_asked = True
-        self.world.order(CancelMatching(before_ms=self.world.now_ms(), queue=QUEUE, waiting_only=waiting_only))
+    @rule(task=st.sampled_from(["late", "late", "never", "work"]), waiting_only=st.booleans())
+    def cancel_all_of_a_task_so_far(self, task: str, waiting_only: bool) -> None:
+        order = CancelMatching(before_ms=self.world.now_ms(), queue=QUEUE, task=task, waiting_only=waiting_only)
+        meant = [story for story in self.world.stories.values() if story.envelope.task == task]
+        self.world.cancel(order, meant)
         # A job submitted within the same millisecond is meant as well.
         self.world.advance_to(self.world.clock.now + 0.001)
 
@@ -212,7 +211,10 @@ def _judge_state(story: Story, state: State) -> None:
         expected, runs = plain_course(story)
         assert state is expected, f"{state} instead of {expected}: {story}"
         assert len(story.runs) == runs, f"{len(story.runs)} runs instead of {runs}: {story}"
+    if story.must_be_cancelled and not (story.newer or story.copies or story.overtaken):
+        assert state is State.CANCELLED, f"{state} though it was cancelled while it waited: {story}"
     if not story.disturbed:
+        assert all(event.outcome != "lost" for event in story.terminal), f"put down to a worker's end: {story}"
         # Once for each time it was set on its way.
         assert len(story.terminal) == 1 + story.redrives, f"{len(story.terminal)} ends: {story}"
 
@@ -222,6 +224,8 @@ def _judge_runs(story: Story) -> None:
     messages = 1 + story.redrives + story.copies
     most = (story.limit + bool(story.lost)) * messages + story.interrupted + story.overtaken
     assert len(story.runs) <= most, f"{len(story.runs)} runs, at most {most}: {story}"
+    if story.most_runs is not None and not (story.copies or story.overtaken):
+        assert len(story.runs) <= story.most_runs, f"ran after it was cancelled: {story}"
     if not story.disturbed:
         runs = [(round_, attempt) for round_, attempt, _ in story.runs]
         assert len(set(runs)) == len(runs), f"an attempt ran twice: {story}"

@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +83,8 @@ class Servers:
         answer = self.request("PUT", f"/v1/schedules/{NAME}", json=document)
         assert answer.status_code in (200, 201), answer.text
         found: dict[str, Any] = answer.json()
+        if "start" in changes:
+            assert _ms(found["next_at"]) == _ms(changes["start"]), "the schedule was made after its start"
         return found
 
     def look(self) -> dict[str, Any]:
@@ -92,10 +95,16 @@ class Servers:
                 self.lateness[tick["at"]] = _ms(tick["fired_at"]) / 1000 - _ms(tick["at"]) / 1000
         return found
 
+    def watch(self, done: threading.Event) -> None:
+        """Note how late ticks fire, also while a server starts."""
+        while not done.wait(2):
+            with suppress(httpx.TransportError, LookupError):
+                self.look()
+
     def wait_for_ticks(self, first_ms: int, number: int) -> None:
         """Wait until so many seconds are over, however many of their ticks fired in time."""
         until = first_ms / 1000 + number
-        eventually(lambda: self.look() and time.time() > until, number + 30, 3.0)
+        eventually(lambda: time.time() > until, number + 30, 0.5)
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         alive = [stack for stack, server in zip(self.stacks, self.running, strict=True) if server.poll() is None]
@@ -158,12 +167,18 @@ def servers(folder: Path, broker: BrokerSettings, store: str) -> Iterator[Server
     history = folder / "history"
     history.touch()
     made = Servers(stacks=stacks, history=history, store=store)
+    done = threading.Event()
+    watching = threading.Thread(target=made.watch, args=(done,))
     try:
         for number in range(2):
             made.start(number)
         stacks[0].start_worker()
+        watching.start()
         yield made
     finally:
+        done.set()
+        if watching.ident is not None:
+            watching.join(30)
         for stack in stacks:
             stack.stop()
 

@@ -110,7 +110,7 @@ class Report:
         """Keep a row, in place of the last one of this fault on this broker."""
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            name = re.sub(r"[^a-z0-9]+", "-", f"{row.fault} {row.broker}".lower())
+            name = re.sub(r"[^a-z0-9+-]+", "_", f"{row.fault} {row.broker}".lower())
             (self._folder / f"{name}.json").write_text(json.dumps(asdict(row), indent=2) + "\n", encoding="utf-8")
 
     def rows(self) -> list[Row]:

@@ -91,14 +91,17 @@ class Stage:
         runner, armed = _armed((point, hits))
         return self.stack.begin_server(runner=runner, **armed)
 
-    def start_worker(self, *, dies_at: tuple[str, int] | None = None, **environment: str) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, *, dies_at: tuple[str, int] | None = None, runner: str = "", **environment: str
+    ) -> subprocess.Popen[bytes]:
         """Start a worker.
 
         Args:
             dies_at: A failpoint and how often the worker comes there, see `failpoints`.
+            runner: Module that runs the program in its own way, when there is no failpoint.
             environment: Its own variables.
         """
-        runner, armed = _armed(dies_at)
+        runner, armed = _armed(dies_at) if dies_at else (runner, {})
         settings = {"WARREN_WORKER_CONCURRENCY": str(CONCURRENCY), "WARREN_WORKER_PREFETCH": str(PREFETCH)}
         worker = self.stack.start_worker(runner=runner, **(settings | armed | environment))
         self.workers.append(worker)
@@ -243,9 +246,7 @@ class Stage:
         return all(states.get(job) in FINAL for job in accepted | set(states))
 
 
-def _armed(dies_at: tuple[str, int] | None) -> tuple[str, dict[str, str]]:
-    if dies_at is None:
-        return "", {}
+def _armed(dies_at: tuple[str, int]) -> tuple[str, dict[str, str]]:
     name, hits = dies_at
     return "failpoints", {"FAILPOINT": name, "FAILPOINT_HITS": str(hits), "WARREN_SERVER_PROCESSES": "1"}
 

@@ -16,7 +16,7 @@ SLOW = (*MIX, Sort(task="fault.sleeping", share=4, arguments={"seconds": 0.4}))
 """Some jobs are still running whenever a worker is told to stop."""
 
 
-@pytest.mark.parametrize("drains", sizes(4, 50))
+@pytest.mark.parametrize("drains", sizes(2, 50))
 def test_drained_workers_burn_no_attempt(stage: Stage, drains: int) -> None:
     stage.start_server()
     workers = [stage.start_worker(), stage.start_worker()]

@@ -11,7 +11,7 @@ from faults.stage import CONCURRENCY, PREFETCH, Stage, children_of, end, sizes
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.mark.parametrize("kills", sizes(2, 5))
+@pytest.mark.parametrize("kills", sizes(1, 5))
 def test_jobs_of_a_killed_worker_start_elsewhere_within_three_seconds(stage: Stage, kills: int) -> None:
     stage.start_server()
     stage.start_worker()

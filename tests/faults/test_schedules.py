@@ -33,7 +33,7 @@ def test_six_hundred_ticks_are_six_hundred_jobs_whichever_server_is_killed(
     amqp: BrokerSettings, tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with servers(tmp_path, amqp, store) as pair:
-        start, first_ms = start_in(1)
+        start, first_ms = start_in(10)
         pair.put(start=start)
 
         for turn, moment in enumerate(range(60, TICKS, 60)):

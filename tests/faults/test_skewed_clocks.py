@@ -38,8 +38,13 @@ def test_a_clock_an_hour_off_neither_loses_nor_hastens_a_job(stage: Stage, who: 
 
 
 def clock_off(seconds: int) -> dict[str, str]:
-    """Return the variables that set a process' clock off; only the time of day, as a wrong clock is."""
+    """Return how to start a process whose clock is off; only its time of day, as a wrong clock is."""
     library = find_faketime()
     if library is None:
         pytest.skip("no libfaketime on this machine; Debian, Ubuntu: apt-get install libfaketime")
-    return {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {
+        "runner": "skewed_clock",
+        "LD_PRELOAD": str(library),
+        "FAKETIME": f"{seconds:+d}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }

@@ -41,7 +41,7 @@ def test_two_servers_fire_each_tick_once_though_one_is_killed_at_the_worst_momen
     amqp: BrokerSettings, tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with servers(tmp_path, amqp, store) as pair:
-        start, first_ms = start_in(1)
+        start, first_ms = start_in(10)
         pair.put(start=start)
 
         pair.wait_for_ticks(first_ms, 2)

@@ -32,6 +32,7 @@ from warren.memory_broker import Broker, Stored
 from warren.topology import DEAD, EVENTS, UNROUTABLE, level_name, queue_name, topology
 from warren.transport import Publication, control_publication, job_publication
 from warren_server.projection import read
+from warren_server.redrive import redriven, redriven_event
 from warren_server.store.fold import Row, fold
 from warren_worker import execute, health, runner, settle
 from warren_worker.job import Run
@@ -271,6 +272,8 @@ class Store:
         self.jobs: dict[str, Row] = {}
         self.attempts: dict[tuple[str, int], Row] = {}
         self.letters: dict[str, Row] = {}
+        self.gone: set[str] = set()
+        """Letters that were redriven: only a newer death takes their place."""
         self.events: list[Event] = []
 
     def record(self, event: Event) -> None:
@@ -287,6 +290,7 @@ class Store:
             known = self.letters.get(letter["id"])
             if known is None or _order(letter) > _order(known):
                 self.letters[letter["id"]] = letter
+                self.gone.discard(letter["id"])
 
 
 class World:
@@ -327,7 +331,7 @@ class World:
             newer = replace(message, headers={**message.headers, "warren-v": 2})
             publication = replace(publication, message=newer)
         state = State.SCHEDULED if delay_seconds else State.QUEUED
-        self._publish(story, publication, _submitted(envelope, state, 0) if tracked else None)
+        self._publish(story, publication, _submitted(envelope, state) if tracked else None)
         return story
 
     def cancel(self, order: Order, meant: list[Story]) -> None:
@@ -345,13 +349,13 @@ class World:
         self.pump()
 
     def redrive(self, letter: Row) -> None:
-        """Publish a dead letter's job again, one round later, with all its attempts before it."""
-        del self.store.letters[letter["id"]]
+        """Bring a dead letter's job back, as the server does; the letter stays as a tombstone."""
+        self.store.gone.add(letter["id"])
         story = self.stories[letter["job"]]
-        job = dead_envelope(letter)
-        used = max(letter["attempt"], job.attempt)
-        again = job.evolve(attempt=used + 1, forgiven=used, round=job.round + 1, parked_ms=None, parked_count=0)
-        self._publish(story, job_publication(again), _submitted(again, State.QUEUED, used))
+        # A new round is reached by no cancel of all that was there before.
+        story.must_be_cancelled, story.most_runs = False, None
+        again = redriven(letter, self.store.jobs.get(letter["job"]), self.now_ms())
+        self._publish(story, job_publication(again), redriven_event(again, self.now_ms()))
         story.redrives += 1
 
     def _publish(self, story: Story, publication: Publication, event: Event | None) -> None:
@@ -619,38 +623,21 @@ def word_of(envelope: Envelope, attempt: int) -> str:
     return _word(arguments["script"], attempt) if isinstance(arguments, dict) else "mangled"
 
 
-def dead_envelope(letter: Row) -> Envelope:
-    """Return the job in a dead letter's row."""
-    headers = json.loads(letter["message"])["headers"]
-    return Envelope(
-        id=letter["job"],
-        task=letter["task"],
-        queue=letter["queue"],
-        body=letter["body"],
-        attempt=headers["warren-attempt"],
-        enqueued_ms=headers["warren-enqueued-ms"],
-        expires_ms=headers.get("warren-expires-ms"),
-        max_attempts=headers.get("warren-max-attempts"),
-        round=headers.get("warren-round", 0),
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Handed:
     queue: str
     message: Message
 
 
-def _submitted(envelope: Envelope, state: State, attempt: int) -> Event:
+def _submitted(envelope: Envelope, state: State) -> Event:
     return Event(
         job=envelope.id,
         state=state,
-        attempt=attempt,
+        attempt=0,
         at_ms=envelope.enqueued_ms,
         task=envelope.task,
         queue=envelope.queue,
         enqueued_ms=envelope.enqueued_ms,
-        round=envelope.round,
     )
 
 

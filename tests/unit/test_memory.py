@@ -88,6 +88,19 @@ def test_a_lost_connection_gives_back_and_counts_what_was_at_hand(transport: Mem
     assert deliveries[1].delivery_count == 1
 
 
+def test_what_a_stopped_subscription_left_unsettled_goes_back_with_the_connection(transport: MemoryTransport) -> None:
+    deliveries: list[Delivery] = []
+    subscription = transport.consume(WORK, deliveries.append, prefetch=1)
+    transport.publish(job()).result(1)
+    eventually(lambda: deliveries)
+    subscription.stop().result(1)
+
+    transport.disconnect()
+
+    assert not deliveries[0].alive
+    assert len(transport.messages(WORK)) == 1
+
+
 def test_a_publish_waits_for_the_connection_if_told_to(transport: MemoryTransport) -> None:
     transport.disconnect()
 

@@ -59,6 +59,28 @@ def test_delays_grow_with_the_attempts_up_to_the_maximum() -> None:
     assert 48 <= largest[-1] <= 64
 
 
+@given(st.integers(1, 30), st.none() | st.integers(1, 30), st.integers())
+def test_a_job_that_always_fails_gets_exactly_its_attempts(policys: int, own: int | None, seed: int) -> None:
+    policy = Retry(max_attempts=policys, min_delay=1, max_delay=60)
+    job, rng = JOB.evolve(max_attempts=own), Random(seed)
+
+    failed = 1
+    while isinstance(next_step(Failure(error=ValueError()), job, failed, policy, rng), Again):
+        failed += 1
+
+    assert failed == (own or policys)
+
+
+@given(st.integers(4, 20_000), st.integers(1, 5))
+def test_full_jitter_reaches_both_ends_of_any_range(longest: int, attempt: int) -> None:
+    policy = Retry(min_delay=longest, max_delay=longest)
+
+    delays = [policy.delay(attempt, Random(seed)) for seed in range(200)]
+
+    assert min(delays) <= longest * 0.1
+    assert max(delays) >= longest * 0.7
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

@@ -21,7 +21,7 @@ from warren.control import CancelJobs, CancelMatching
 from warren.events import State
 from warren.topology import DEAD, EVENTS, level_name, queue_name
 
-EXAMPLES = int(os.environ.get("WARREN_TEST_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("WARREN_TEST_EXAMPLES", "200"))
 WORDS = ["ok", "ok", "ok", "fail", "fail", "later", "crash", "discard", "kill"]
 scripts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4)
 
@@ -236,6 +236,7 @@ def _judge_letters(world: World, story: Story, state: State) -> None:
     assert len(letters) <= 1
     if state is State.DEAD and not story.newer:
         assert letters, f"dead without a dead letter: {story}"
+        assert letters[0]["id"] not in world.store.gone or story.disturbed, f"dead, and its letter gone: {story}"
 
 
 def plain_course(story: Story) -> tuple[State, int]:
@@ -266,7 +267,8 @@ def _chosen(candidates: Any, choice: int) -> Any:
 def _redrivable(world: World) -> list[Any]:
     if world.blocked or not world.server.status.connected or world.server._holding:
         return []
-    return [letter for letter in world.store.letters.values() if letter["job"] is not None]
+    letters = world.store.letters.values()
+    return [letter for letter in letters if letter["job"] is not None and letter["id"] not in world.store.gone]
 
 
 def _waiting(world: World) -> list[str]:

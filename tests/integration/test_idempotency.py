@@ -162,10 +162,8 @@ def test_two_hundred_requests_at_once_with_one_key_are_one_job_and_one_message(s
 
 
 @pytest.mark.timeout(180)
-def test_a_server_killed_between_publish_and_answer_costs_the_client_a_wait_and_makes_one_job(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start_killed_server(stack, monkeypatch)
+def test_a_server_killed_between_publish_and_answer_costs_the_client_a_wait_and_makes_one_job(stack: Stack) -> None:
+    start_killed_server(stack)
     kill_at_next_submit(stack)
 
     with Client(stack.url) as client:
@@ -174,7 +172,9 @@ def test_a_server_killed_between_publish_and_answer_costs_the_client_a_wait_and_
         stack.start_worker()
         done = client.wait(taken, timeout_seconds=60)
 
-        eventually(lambda: runs(stack) == [taken.id] * copies, 30)
+        # The worker that ran the first copy knows the second for what it is.
+        eventually(lambda: messages(stack) == 0, 30)
+        assert runs(stack) == [taken.id]
         assert done.succeeded
         assert [found.id for found in client.jobs().jobs] == [taken.id]
         assert copies == 2
@@ -185,10 +185,8 @@ def test_a_server_killed_between_publish_and_answer_costs_the_client_a_wait_and_
 
 
 @pytest.mark.timeout(180)
-def test_a_job_that_ran_before_the_client_came_back_is_not_published_again(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start_killed_server(stack, monkeypatch)
+def test_a_job_that_ran_before_the_client_came_back_is_not_published_again(stack: Stack) -> None:
+    start_killed_server(stack)
     stack.start_worker()
 
     with Client(stack.url) as client:
@@ -203,19 +201,13 @@ def test_a_job_that_ran_before_the_client_came_back_is_not_published_again(
     assert runs(stack) == [taken.id]
 
 
-def start_killed_server(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def start_killed_server(stack: Stack) -> None:
     """Start a server that can be killed between publish and answer."""
-    monkeypatch.setattr(
-        stack, "_start", lambda module, **more: Stack._start(stack, renamed.get(module, module), **more)
-    )
-    stack.start_server(**SHORT)
+    stack.start_server("killed_server", **SHORT)
 
 
 def kill_at_next_submit(stack: Stack) -> None:
     (stack.folder / "kill-1").touch()
-
-
-renamed = {"warren_server": "killed_server"}
 
 
 def runs(stack: Stack) -> list[str]:

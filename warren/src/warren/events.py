@@ -51,8 +51,9 @@ OUTCOMES: Final = (
     "cancelled",
 )
 """How an attempt can end. `crashed`: its child process was killed by a signal or went away; `out-of-memory`: the kernel
-killed it for memory; `lost`: its worker died or lost its connection; `given-back`: its worker drained. Only `failed`,
-`timeout`, `crashed`, `out-of-memory` and, where the code really ran, `lost` count against the limit of attempts."""
+killed it for memory, or it met its own memory limit; `lost`: its worker died or lost its connection; `given-back`: its
+worker drained. Only `failed`, `timeout`, `crashed`, `out-of-memory` and, where the code really ran, `lost` count
+against the limit of attempts."""
 
 FINAL: Final = frozenset({State.EXPIRED, State.CANCELLED, State.DEAD, State.SUCCEEDED})
 

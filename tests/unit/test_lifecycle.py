@@ -49,6 +49,24 @@ def test_the_second_signal_ends_the_process_at_once() -> None:
     assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "")
 
 
+def test_a_signal_never_waits_for_the_thread_it_interrupts() -> None:
+    program = (
+        "import signal\n"
+        "from warren.lifecycle import StopSignal\n"
+        "for _ in range(300):\n"
+        "    stop = StopSignal()\n"
+        "    signal.signal(signal.SIGALRM, lambda *_: stop.request())\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.0005)\n"
+        "    while not stop.wait(0):\n"
+        "        pass\n"
+        "print('all stopped')\n"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+
+    assert ended.stdout == "all stopped\n"
+
+
 def test_a_stop_may_be_asked_for_many_times_and_from_any_thread() -> None:
     asked: list[bool] = []
     stop = StopSignal(lambda: asked.append(True))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
-import threading
+import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Final
 
 logger = logging.getLogger(__name__)
+
+_STEP_SECONDS: Final = 0.1
 
 
 class StopSignal:
@@ -20,7 +24,9 @@ class StopSignal:
     """
 
     def __init__(self, on_stop: Callable[[], None] | None = None) -> None:
-        self._event = threading.Event()
+        # A plain flag, and no lock: a handler runs between two steps of the thread it interrupts, which may be holding
+        # the lock that an event's `set` waits for.
+        self._requested = False
         self._on_stop = on_stop
 
     def install(self) -> None:
@@ -31,21 +37,26 @@ class StopSignal:
     @property
     def requested(self) -> bool:
         """Whether a stop was asked for."""
-        return self._event.is_set()
+        return self._requested
 
     def request(self) -> None:
         """Ask for a stop, as a signal would."""
-        if not self._event.is_set():
-            self._event.set()
+        if not self._requested:
+            self._requested = True
             if self._on_stop is not None:
                 self._on_stop()
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait until a stop is asked for; False when the time is up first."""
-        return self._event.wait(timeout_seconds)
+        deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        # In short steps: a signal that comes just before a thread blocks does not wake it, and its handler only runs
+        # when something else does (https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers).
+        while not self._requested and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, _STEP_SECONDS))
+        return self._requested
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._event.is_set():
+        if self._requested:
             os._exit(128 + number)
         self.request()
 

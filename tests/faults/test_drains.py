@@ -50,8 +50,9 @@ def test_jobs_longer_than_the_drain_go_to_another_worker(stage: Stage) -> None:
 
     with stage.load(mix=MIX):
         keys = [f"long-{number}" for number in range(5)]
-        stage.submit(Sort(task="fault.sleeping", arguments={"seconds": 6}), keys)
+        stage.submit(Sort(task="fault.sleeping", arguments={"seconds": 8}), keys)
         starts = [stage.wait_start(key) for key in keys]
+        stage.wait_more_effects(100)
         began = stage.fault("SIGTERM to a worker with long jobs")
         first.send_signal(signal.SIGTERM)
         stage.start_worker()

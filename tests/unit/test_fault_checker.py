@@ -176,7 +176,7 @@ def test_a_second_run_that_cannot_know_it_is_one_is_counted() -> None:
     assert good().run("a", redelivered=True).judge(faults=1, in_flight=1).unmarked == 0
 
 
-def test_an_attempt_above_the_maximum_is_a_violation_unless_there_was_a_crash() -> None:
+def test_a_run_above_the_maximum_is_a_violation_unless_there_was_a_crash() -> None:
     story = good().submit("e", expect="dead").ends("e", "dead")
     for attempt in range(1, 5):
         story.run("e", effect=False, attempt=attempt)

@@ -333,7 +333,7 @@ def _attempts_over(facts: _Facts, bounds: Bounds) -> tuple[str, ...]:
     A fault between the confirm of a job's next attempt and the ack of this one leaves two copies of the job, for
     nothing makes these two steps one. Each copy has its attempts, so such a job is a duplicate and counts as one.
 
-    Runs are counted, not the numbers they bear: brokers before 4.3 count what a drain hands back, so numbers skip there.
+    Runs are counted, not the numbers they bear: brokers before 4.3 count what a drain hands back, so numbers skip.
     """
     over, copied = [], []
     for job, seen in facts.jobs.items():

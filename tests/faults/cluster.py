@@ -148,14 +148,17 @@ class Cluster:
         return answer.json()
 
     def separate(self, lonely: Member) -> None:
-        """Cut a node off from the others: it forgets their cookie, and they its own."""
+        """Cut a node off from the others: from one moment to the next it expects a cookie that they do not have.
+
+        In one go, because while one of the others still saw it, all would pause until the whole cluster is back.
+        """
         others = [member for member in self.members if member is not lonely]
-        for member, peers in ((lonely, others), *((other, [lonely]) for other in others)):
-            for peer in peers:
-                member.control(
-                    "eval", f"erlang:set_cookie('{peer.name}', wrong), erlang:disconnect_node('{peer.name}')."
-                )
-        # While the three disagree about who sees whom, the majority pauses for a moment too.
+        names = ", ".join(f"'{member.name}'" for member in others)
+        lonely.control(
+            "eval",
+            f"Others = [{names}], [erlang:set_cookie(Other, 'not-of-theirs') || Other <- Others], "
+            "[erlang:disconnect_node(Other) || Other <- Others].",
+        )
         eventually(lambda: all(_sees(member) == len(others) for member in others), 60, 0.2)
 
     def rejoin(self) -> None:

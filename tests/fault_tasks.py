@@ -34,6 +34,12 @@ def quick(ctx: Context, key: str) -> None:
         pass
 
 
+@task(name="fault.aside", queue="aside", retry=SOON)
+def aside(ctx: Context, key: str) -> None:
+    with recorded(ctx, key):
+        pass
+
+
 @task(name="fault.sleeping", queue="faults", retry=SOON)
 def sleeping(ctx: Context, key: str, seconds: float) -> None:
     with recorded(ctx, key):

@@ -92,11 +92,11 @@ class Stack:
         """Return the end of all logs, for the message of a failed test."""
         return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(self.folder.glob("*.log")))
 
-    def _start(self, module: str, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:
+    def variables(self, **environment: str) -> dict[str, str]:
+        """Return the environment of a program of this stack, with variables of its own."""
         assert self.broker.url is not None
-        number = len(self.processes)
         management = self.broker.management_url
-        variables = {
+        return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "examples")]),
             "WARREN_AMQP_URL": self.broker.url.get_secret_value(),
@@ -106,10 +106,13 @@ class Stack:
             **self.environment,
             **environment,
         }
+
+    def _start(self, module: str, runner: str = "", **environment: str) -> subprocess.Popen[bytes]:
+        number = len(self.processes)
         with (self.folder / f"{number:02d}-{module}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *filter(None, (runner, module))],
-                env=variables,
+                env=self.variables(**environment),
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,

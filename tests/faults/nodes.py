@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -150,6 +151,21 @@ class Management:
         """Return ready and unacknowledged messages of each quorum queue; the broker counts every second or five."""
         queues = self._get(f"/api/queues/{vhost_of(settings)}?columns=name,type,messages")
         return {queue["name"]: queue.get("messages", 0) for queue in queues if queue.get("type") != "stream"}
+
+    def delete_queue(self, settings: BrokerSettings, queue: str) -> None:
+        self._ask("DELETE", f"/api/queues/{vhost_of(settings)}/{queue}")
+
+    def delete_exchange(self, settings: BrokerSettings, exchange: str) -> None:
+        self._ask("DELETE", f"/api/exchanges/{vhost_of(settings)}/{exchange}")
+
+    def unbind(self, settings: BrokerSettings, exchange: str, queue: str) -> None:
+        """Take away all bindings between an exchange and a queue."""
+        between = f"/api/bindings/{vhost_of(settings)}/e/{exchange}/q/{queue}"
+        for binding in self._get(between):
+            self._ask("DELETE", f"{between}/{quote(binding['properties_key'], safe='')}")
+
+    def set_policy(self, settings: BrokerSettings, name: str, policy: Mapping[str, Any]) -> None:
+        self._ask("PUT", f"/api/policies/{vhost_of(settings)}/{name}", json=policy)
 
     def close_connections(self, settings: BrokerSettings, pid: int, reason: str) -> int:
         """Close the AMQP connections of a process of ours, as an operator does; return how many there were."""

@@ -88,7 +88,6 @@ def test_a_job_goes_on_without_traces(
         return
     check(settle.settle(ended, decided, AT, Random(1)))
     check(settle.give_back(decided, AT))
-    check(settle.unroutable(decided, AT))
     check(settle.lost(decided, AT))
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from waiting import eventually
 from warren.envelope import Envelope, Message, new_job_id
-from warren.errors import Unroutable
+from warren.errors import Unavailable
 from warren.events import Event, State, decode_batch
 from warren.memory import MemoryTransport
-from warren.topology import EVENTS, topology
+from warren.topology import EVENTS, UNROUTABLE, topology
 from warren.transport import Publication, event_publication, job_publication
 from warren_worker.batch import FLUSH_EVENTS, Batcher, without_stale
 from warren_worker.outbox import Outbox
@@ -72,9 +72,9 @@ def test_a_full_batch_goes_at_once_and_a_failed_one_says_so(timers: Timers) -> N
     batcher = Batcher(Timers(), sent)
 
     future = batcher.tell([_event(str(number), State.SUCCEEDED) for number in range(FLUSH_EVENTS)])
-    sent.futures[0].set_exception(Unroutable())
+    sent.futures[0].set_exception(Unavailable())
 
-    assert isinstance(future.exception(0), Unroutable)
+    assert isinstance(future.exception(0), Unavailable)
 
 
 def test_running_is_left_out_only_when_the_same_attempt_ends_in_the_same_batch() -> None:
@@ -135,13 +135,16 @@ def test_the_outbox_waits_for_the_end_of_an_alarm(timers: Timers, transport: Mem
     done.result(5)
 
 
-def test_the_outbox_gives_up_only_a_job_whose_queue_is_not_there(timers: Timers, transport: MemoryTransport) -> None:
+def test_a_job_whose_queue_is_not_there_waits_where_a_repair_finds_it(
+    timers: Timers, transport: MemoryTransport
+) -> None:
     outbox = Outbox(transport, timers, Random(1))
 
-    done = outbox.send(job_publication(Envelope(id=new_job_id(), task="t", queue="nowhere")))
+    outbox.send(job_publication(Envelope(id=new_job_id(), task="t", queue="nowhere"))).result(5)
+    transport.advance(2)
 
-    assert isinstance(done.exception(5), Unroutable)
     assert outbox.wait_empty(5)
+    assert transport.depth(UNROUTABLE).result(5).ready == 1
 
 
 def test_a_timed_call_that_fails_is_logged_and_the_next_is_made(

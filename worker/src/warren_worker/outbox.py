@@ -6,11 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from random import Random
 from typing import Final
 
 from warren.errors import TransportError, Unroutable
-from warren.topology import JOBS
+from warren.topology import JOBS, route
 from warren.transport import Publication, Transport
 from warren_worker.timers import Timers
 
@@ -25,7 +26,8 @@ class Outbox:
     """Sends messages until they are confirmed, with full-jitter back-off between tries.
 
     What was sent and never confirmed is sent again: the store counts an event once, and a job that came twice is
-    marked. Only a job whose queue does not exist is given up, with `Unroutable`, because nobody will ever take it.
+    marked. A job whose queue is not there goes by the delay ladder, which ends in `warren.unroutable`: there it waits
+    for a repair, as delayed jobs do.
 
     Args:
         transport: Where to send.
@@ -65,13 +67,18 @@ class Outbox:
         def judge(sent: Future[None]) -> None:
             error = sent.exception()
             if error is None:
-                self._close(done, None)
+                self._close(done)
             elif isinstance(error, Unroutable) and publication.exchange == JOBS:
-                self._close(done, error)
+                self._detour(publication, done, tries, error)
             else:
                 self._again(publication, done, tries, error)
 
         return judge
+
+    def _detour(self, publication: Publication, done: Future[None], tries: int, error: BaseException) -> None:
+        logger.error("a job cannot go back to its queue: %s", error, extra={"event": "retry_unroutable"})
+        exchange, routing_key = route(publication.routing_key, delay_seconds=1)
+        self._again(replace(publication, exchange=exchange, routing_key=routing_key), done, tries, error)
 
     def _again(self, publication: Publication, done: Future[None], tries: int, error: BaseException) -> None:
         level = logging.WARNING if tries == WARN_AFTER_TRIES else logging.DEBUG
@@ -86,12 +93,9 @@ class Outbox:
         bound = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries, 10))
         self._timers.after(self._rng.uniform(0, bound), lambda: self._try(publication, done, tries + 1))
 
-    def _close(self, done: Future[None], error: BaseException | None) -> None:
+    def _close(self, done: Future[None]) -> None:
         # First the result: whoever waits for an empty outbox expects its callbacks to have run.
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
+        done.set_result(None)
         with self._changed:
             self._open -= 1
             self._changed.notify_all()

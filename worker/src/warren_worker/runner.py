@@ -32,7 +32,7 @@ from warren_worker.process import Children
 from warren_worker.progress import Throttle
 from warren_worker.settings import WorkerSettings
 from warren_worker.settle import Moment, Settlement
-from warren_worker.settler import GIVEN_BACK, Settler
+from warren_worker.settler import Settler
 from warren_worker.slots import Ask, Slots
 from warren_worker.steering import Steering
 from warren_worker.suspects import Suspects
@@ -263,12 +263,8 @@ class Worker:
         )
         self._meters.ended(delivery.queue, delivery.message.type or "", settlement.outcome)
 
-    def _carry_out(
-        self, run: Run, settlement: Settlement, otherwise: Callable[[], Settlement] = lambda: GIVEN_BACK
-    ) -> None:
-        self._settler.carry_out(
-            run.delivery, settlement, otherwise, lambda finished: self._copies.settled(run, finished=finished)
-        )
+    def _carry_out(self, run: Run, settlement: Settlement) -> None:
+        self._settler.carry_out(run.delivery, settlement, lambda finished: self._copies.settled(run, finished=finished))
 
     def _fill(self) -> None:
         """Start waiting jobs while there are free slots."""
@@ -355,7 +351,7 @@ class Worker:
         _log_end(run.job, judged or outcome, settlement)
         if not settlement.again and not isinstance(judged, Cancelled):
             self._control.forget(run.job.envelope)
-        self._carry_out(run, settlement, lambda: settle.unroutable(run.job, self._moment(run)))
+        self._carry_out(run, settlement)
 
     def _leave(self, run: Run) -> None:
         """Free a job's slot; the caller sees to what follows."""

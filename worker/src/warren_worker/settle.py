@@ -244,13 +244,6 @@ def undecodable(message: Message, why: EnvelopeError, at: Moment) -> Settlement:
     return Settlement(outcome="undecodable", publications=(dead_letter(message, death),))
 
 
-def unroutable(job: Job, at: Moment) -> Settlement:
-    """Settle a failed job whose next attempt no queue takes: it names a queue that is not there."""
-    error = ErrorInfo(type="warren.errors.Unroutable", message=f"queue {job.envelope.queue!r} is not on the broker")
-    reason = f"cannot be retried: {error.message}"
-    return Settlement(outcome="failed", publications=(_dead(job.envelope, job.attempt, reason, "failed", error, at),))
-
-
 def event(job: Job, state: State, at: Moment, **fields: Any) -> Event:
     """Tell the store something about a job."""
     fraction, message = at.progress or (None, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -11,10 +10,6 @@ from warren.transport import Delivery
 from warren_worker.batch import Batcher
 from warren_worker.outbox import Outbox
 from warren_worker.settle import Settlement
-
-logger = logging.getLogger(__name__)
-
-GIVEN_BACK = Settlement(outcome="given-back", final="nack")
 
 
 class Settler:
@@ -35,7 +30,6 @@ class Settler:
         self,
         delivery: Delivery,
         settlement: Settlement,
-        otherwise: Callable[[], Settlement] = lambda: GIVEN_BACK,
         settled: Callable[[bool], None] = lambda _finished: None,
     ) -> None:
         """Begin to settle a delivery, and return at once.
@@ -43,7 +37,6 @@ class Settler:
         Args:
             delivery: What is settled.
             settlement: How.
-            otherwise: How instead, when the job's own queue is not on the broker.
             settled: Told in the end whether what follows is safe with the broker, so that the message is not needed
                 any more, wherever it may turn up again.
         """
@@ -57,7 +50,7 @@ class Settler:
             if any(event.state.final for event in settlement.events):
                 waits.append(told)
         finished = needed and settlement.final == "ack"
-        _when_all(waits, lambda error: self._finish(delivery, settlement, otherwise, settled, finished, error))
+        _when_all(waits, lambda: self._finish(delivery, settlement, settled, finished))
 
     @property
     def idle(self) -> bool:
@@ -71,19 +64,9 @@ class Settler:
             return self._changed.wait_for(lambda: not self._open, timeout_seconds)
 
     def _finish(
-        self,
-        delivery: Delivery,
-        settlement: Settlement,
-        otherwise: Callable[[], Settlement],
-        settled: Callable[[bool], None],
-        finished: bool,
-        error: BaseException | None,
+        self, delivery: Delivery, settlement: Settlement, settled: Callable[[bool], None], finished: bool
     ) -> None:
         try:
-            if error is not None:
-                logger.error("a job cannot go back to its queue: %s", error, extra={"event": "retry_unroutable"})
-                self.carry_out(delivery, otherwise(), settled=settled)
-                return
             if settlement.final == "ack":
                 delivery.ack()
             else:
@@ -95,10 +78,10 @@ class Settler:
                 self._changed.notify_all()
 
 
-def _when_all(futures: Sequence[Future[None]], call: Callable[[BaseException | None], None]) -> None:
-    """Call once when all futures are done, with the first error among them."""
+def _when_all(futures: Sequence[Future[None]], call: Callable[[], None]) -> None:
+    """Call once when all futures are done; none of them fails, what is sent is sent until it is there."""
     if not futures:
-        call(None)
+        call()
         return
     lock = threading.Lock()
     left = len(futures)
@@ -109,8 +92,7 @@ def _when_all(futures: Sequence[Future[None]], call: Callable[[BaseException | N
             left -= 1
             last = not left
         if last:
-            errors = (future.exception() for future in futures)
-            call(next((error for error in errors if error is not None), None))
+            call()
 
     for future in futures:
         future.add_done_callback(one_done)

@@ -44,8 +44,8 @@ raft.wal_max_size_bytes = 67108864
 log.console = false
 log.file.level = info
 """
-# Quorum queues count themselves every 5 s unless told otherwise, which the interval above does not change. A rung of the
-# ladder that lost a confirm, as in a partition, keeps its jobs for 180 s before it tries again, unless told otherwise.
+# Quorum queues count themselves every 5 s unless told otherwise, which the interval above does not change. A level of
+# the ladder that lost a confirm, as in a partition, tries again after 180 s unless told otherwise.
 _ADVANCED: Final = "[{rabbit, [{quorum_tick_interval, 1000}, {dead_letter_worker_publisher_confirm_timeout, 30000}]}]."
 
 

@@ -3,7 +3,7 @@ ARG PYTHON=python:3.13-slim
 
 # ---- wheels of our own members, and uv by the lock's hash; nothing of this stage is in an image ----------------------
 FROM ${PYTHON} AS builder
-# A mirror of the package index; a login for it is read from the build secret `netrc`.
+# A mirror of the package index. Its login is read from the build secret `netrc`, certificates to trust from `ca`.
 ARG INDEX_URL=https://pypi.org/simple
 ENV PIP_INDEX_URL=${INDEX_URL} UV_DEFAULT_INDEX=${INDEX_URL} \
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
@@ -11,6 +11,7 @@ ENV PIP_INDEX_URL=${INDEX_URL} UV_DEFAULT_INDEX=${INDEX_URL} \
 WORKDIR /src
 COPY requirements.lock ./
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     awk '/^uv==/ { on = 1 } on { print } on && !/\\$/ { exit }' requirements.lock > /tmp/uv.txt \
     && python -m pip install --quiet --require-hashes --no-deps --requirement /tmp/uv.txt
 COPY pyproject.toml ./
@@ -18,32 +19,26 @@ COPY warren warren
 COPY server server
 COPY worker worker
 COPY scaler scaler
-# A wheel just built is pinned by its hash like all else, so that no index can put a package of its name in its place.
-RUN uv build --quiet --wheel --all-packages --out-dir /wheels \
-    && for wheel in /wheels/*.whl; do \
-         name=${wheel#/wheels/}; rest=${name#*-}; digest=$(sha256sum "$wheel"); \
-         echo "${name%%-*}==${rest%%-*} --hash=sha256:${digest%% *}"; \
-       done > /wheels/members.txt
-# One member with what it needs: the lock says which version and hash of a package, the wheels say which packages.
-RUN printf '%s\n' '#!/bin/sh -eu' \
-      'uv venv --quiet --python "$(command -v python)" /opt/warren' \
-      'grep "^$1==" /wheels/members.txt > /tmp/member.txt' \
-      'exec uv pip install --quiet --python /opt/warren --require-hashes --no-build --find-links /wheels \' \
-      '  --constraint requirements.lock --constraint /wheels/members.txt --requirement /tmp/member.txt' \
-      > /usr/local/bin/install-member \
-    && chmod 755 /usr/local/bin/install-member
+RUN uv build --quiet --wheel --all-packages --out-dir /wheels
+COPY tools tools
 
 FROM builder AS server-environment
-RUN --mount=type=secret,id=netrc,target=/root/.netrc --mount=type=cache,target=/root/.cache/uv \
-    install-member warren_server
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    sh tools/install_member.sh warren_server
 
 FROM builder AS worker-environment
-RUN --mount=type=secret,id=netrc,target=/root/.netrc --mount=type=cache,target=/root/.cache/uv \
-    install-member warren_worker
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    sh tools/install_member.sh warren_worker
 
 FROM builder AS scaler-environment
-RUN --mount=type=secret,id=netrc,target=/root/.netrc --mount=type=cache,target=/root/.cache/uv \
-    install-member warren_scaler
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    sh tools/install_member.sh warren_scaler
 
 # ---- what the images share -------------------------------------------------------------------------------------------
 FROM ${PYTHON} AS base

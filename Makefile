@@ -28,7 +28,7 @@ up: environment ## Run RabbitMQ, server and workers in the foreground; Ctrl-C dr
 test: environment broker ## Run everything a change must pass: lint, types, import contracts, all suites, coverage
 	@$(MAKE) lint
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
+	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults --ignore tests/images -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
 	@$(BIN)/coverage run -m pytest tests/faults -q -m "not full"
 	@$(BIN)/python -m pytest tests/footprint -q
 	@$(BIN)/coverage combine --quiet
@@ -55,6 +55,10 @@ images: ## Build the images warren-server, warren-worker, warren-scaler (IMAGE_P
 	    --build-arg CREATED=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ) . \
 	    || exit 1; \
 	done
+
+.PHONY: version
+version: ## Print the version of this tree
+	@echo $(VERSION)
 
 .PHONY: docs
 docs: environment ## Write the reference pages from the code and build the site into site/

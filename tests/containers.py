@@ -98,7 +98,7 @@ class Container:
     def stop(self, grace_seconds: int) -> Stopped:
         """Send SIGTERM to its first process, SIGKILL after the grace."""
         began = time.monotonic()
-        docker("stop", "--time", str(grace_seconds), self.id, timeout_seconds=grace_seconds + 30)
+        docker("stop", "-t", str(grace_seconds), self.id, timeout_seconds=grace_seconds + 30)
         return Stopped(exit_code=inspect(self.id)["State"]["ExitCode"], seconds=time.monotonic() - began)
 
     @property

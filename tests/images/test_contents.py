@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -46,10 +48,18 @@ def closure(member: str) -> set[str]:
     return {name for name, _ in needed}
 
 
-def test_the_images_are_small(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
-    base = inspect(BASE)["Size"]
+@pytest.fixture(scope="module")
+def base(images: Images) -> str:
+    """The images' base, fetched if the build has not left it with the engine."""
+    if run_docker("image", "inspect", BASE).returncode:
+        docker("pull", BASE, timeout_seconds=600)
+    return BASE
 
-    sizes = {program: inspect(images[program])["Size"] - base for program in PROGRAMS}
+
+def test_the_images_are_small(images: Images, base: str, capsys: pytest.CaptureFixture[str]) -> None:
+    below = inspect(base)["Size"]
+
+    sizes = {program: inspect(images[program])["Size"] - below for program in PROGRAMS}
 
     with capsys.disabled():
         print("\nover their base:", *(f"{program} {size / 1e6:.0f} MB" for program, size in sizes.items()))
@@ -98,8 +108,8 @@ def test_an_image_has_neither_compiler_nor_installer(images: Images, program: st
     assert tools(images[program]) == []
 
 
-def test_the_search_for_tools_would_find_them(images: Images) -> None:
-    assert "/usr/local/bin/pip" in tools(BASE)
+def test_the_search_for_tools_would_find_them(base: str) -> None:
+    assert "/usr/local/bin/pip" in tools(base)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -160,4 +170,32 @@ def test_a_program_without_settings_says_what_is_missing(images: Images, program
     done = run_docker("run", "--rm", images[program])
 
     assert done.returncode == status
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "changed", "said"),
+    [
+        (
+            r"^(httpx==.+\n    --hash=sha256:)\w{8}(.*\n    --hash=sha256:)\w{8}",
+            r"\g<1>00000000\g<2>00000000",
+            "Hash mismatch",
+        ),
+        (r"^structlog==.+\n(?:    .+\n)+", "", "no trusted hash was provided for: `structlog`"),
+    ],
+    ids=["other-hash", "not-pinned"],
+)
+def test_a_package_that_is_not_as_locked_is_refused(
+    images: Images, tmp_path: Path, line: str, changed: str, said: str
+) -> None:
+    for name in (".dockerignore", "Dockerfile", "pyproject.toml", "warren", "server", "worker", "scaler", "tools"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    lock, count = re.subn(line, changed, (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
+    assert count == 1
+    (tmp_path / "requirements.lock").write_text(lock)
+
+    done = run_docker("build", *images.flags, "--target", "worker", tmp_path, timeout_seconds=600)
+
+    assert done.returncode != 0
     assert said in done.stderr

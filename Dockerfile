@@ -1,7 +1,7 @@
 # The images of the three programs: targets `server`, `worker` and `scaler` (docs/how-to/images.md).
 ARG PYTHON=python:3.13-slim
 
-# ---- wheels of our own members, and uv by the lock's hash; nothing of this stage is in an image ----------------------
+# ---- wheels of our own members, and uv by the lock's hash; uv stays in this stage ----------------------------
 FROM ${PYTHON} AS builder
 # A mirror of the package index. Its login is read from the build secret `netrc`, certificates to trust from `ca`.
 ARG INDEX_URL=https://pypi.org/simple
@@ -19,7 +19,8 @@ COPY warren warren
 COPY server server
 COPY worker worker
 COPY scaler scaler
-RUN uv build --quiet --wheel --all-packages --out-dir /wheels
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    uv build --quiet --offline --wheel --all-packages --out-dir /wheels
 COPY tools tools
 
 FROM builder AS server-environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,11 +12,13 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx
 
 from warren.amqp.parameters import MANAGEMENT_PORT_OFFSET, endpoint, tls_context
-from warren.errors import TopologyError, Unavailable
+from warren.errors import NotPermitted, TopologyError, Unavailable
 from warren.settings import BrokerSettings
 from warren.topology import Policy
 
 _TIMEOUT_SECONDS: Final = 10.0
+_MISSING_TAG: Final = re.compile(r"Not \w+ user|not authori[sz]ed to access", re.IGNORECASE)
+"""How the API says that a login is right but may not; a wrong password is "Login failed" or "Not_Authorized"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +123,44 @@ class Management:
 
     def version(self) -> str:
         """Return the broker's version, such as `4.3.5`."""
-        return str(self._ask("GET", "/api/overview")["rabbitmq_version"])
+        return str(self.overview()["rabbitmq_version"])
+
+    def overview(self) -> dict[str, Any]:
+        """Return what the broker says of itself: its version, and whether it counts (`disable_stats`)."""
+        return dict(self._ask("GET", "/api/overview"))
+
+    def identity(self) -> tuple[str, list[str]]:
+        """Return the login's name and tags."""
+        found = self._ask("GET", "/api/whoami")
+        return str(found["name"]), list(found["tags"])
+
+    def feature_flags(self) -> list[dict[str, Any]]:
+        """Return the broker's feature flags with `name`, `state` and `stability`; before 4.x administrators only."""
+        return list(self._ask("GET", "/api/feature-flags"))
+
+    def alarms(self) -> list[tuple[str, str]]:
+        """Return the alarms in effect as node and resource, `memory` or `disk`."""
+        found = self._ask("GET", "/api/health/checks/alarms", passing=(503,))
+        return [(str(alarm["node"]), str(alarm["resource"])) for alarm in found.get("alarms", [])]
+
+    def stopped_nodes(self) -> list[str]:
+        """Return the cluster's nodes that do not run; needs the tag monitoring."""
+        nodes = self._ask("GET", "/api/nodes?columns=name,running")
+        return [str(node["name"]) for node in nodes if not node.get("running", True)]
+
+    def queue_types(self) -> dict[str, str]:
+        """Return the types of all queues of the virtual host, by the broker's names."""
+        found = self._ask("GET", f"/api/queues/{self._vhost}?columns=name,type,arguments")
+        return {queue["name"]: queue.get("type") or _declared_type(queue) for queue in found}
+
+    def user_tags(self) -> dict[str, list[str]]:
+        """Return every login's tags; administrators only."""
+        return {user["name"]: list(user["tags"]) for user in self._ask("GET", "/api/users")}
+
+    def permissions(self) -> dict[str, dict[str, str]]:
+        """Return what each login may configure, write and read in the virtual host; administrators only."""
+        found = self._ask("GET", f"/api/vhosts/{self._vhost}/permissions")
+        return {one["user"]: {right: str(one[right]) for right in ("configure", "write", "read")} for one in found}
 
     def _differing(self, policies: Iterable[Policy]) -> dict[str, dict[str, Any]]:
         """Return what is to be put by name: policies that are not there as this version of the broker takes them."""
@@ -131,7 +171,7 @@ class Management:
     def _policies(self) -> dict[str, dict[str, Any]]:
         return {policy["name"]: policy for policy in self._ask("GET", f"/api/policies/{self._vhost}")}
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None, passing: tuple[int, ...] = ()) -> Any:
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
@@ -139,11 +179,14 @@ class Management:
                 f"the management API at {self._url} does not answer ({type(error).__name__}); check that the plugin "
                 "is enabled and WARREN_AMQP_MANAGEMENT_URL"
             ) from error
-        if answer.is_error:
-            raise TopologyError(
+        if answer.is_error and answer.status_code not in passing:
+            told = (
                 f"the management API at {self._url} answered {answer.status_code} to {method} {path}: "
-                f"{answer.text[:200]}; the user needs the tag policymaker or administrator"
+                f"{answer.text[:200]}"
             )
+            if answer.status_code in (401, 403) and _MISSING_TAG.search(answer.text):
+                raise NotPermitted(f"{told}; the user needs a tag it does not have")
+            raise TopologyError(f"{told}; the user needs the tag policymaker or administrator")
         return answer.json() if answer.content else None
 
 
@@ -157,6 +200,11 @@ def _base(settings: BrokerSettings) -> tuple[str, tuple[str, str]]:
     parts = urlsplit(settings.management_url.get_secret_value())
     login = unquote(parts.username or "") or where.username, unquote(parts.password or "") or where.password
     return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl().rstrip("/"), login
+
+
+def _declared_type(queue: dict[str, Any]) -> str:
+    """Return the type a queue was declared with, where the broker has not counted yet."""
+    return str((queue.get("arguments") or {}).get("x-queue-type", "classic"))
 
 
 def _read_version(text: str) -> tuple[int, int]:

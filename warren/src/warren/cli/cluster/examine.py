@@ -86,8 +86,10 @@ def of_snapshot(snapshot: Snapshot) -> Iterator[Finding]:
         yield HIDDEN_OPERATORS.found("may not look for Deployments in all namespaces", rules=rules([DEPLOYMENTS]))
     if snapshot.saw(DEPLOYMENTS):
         yield from of_workloads(snapshot)
-        yield from of_pods(snapshot)
+    if snapshot.workloads:
         yield from of_autoscalers(snapshot)
+    if snapshot.workloads or snapshot.of(BROKERS):
+        yield from of_pods(snapshot)
     yield from of_operators(snapshot)
     yield from of_brokers(snapshot)
 

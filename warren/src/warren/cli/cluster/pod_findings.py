@@ -119,12 +119,11 @@ def of_readiness(snapshot: Snapshot) -> Iterator[Finding]:
 
 def of_tokens(snapshot: Snapshot) -> Iterator[Finding]:
     """Judge whether pods that need none have a token of the API."""
-    if not snapshot.saw(PODS):
-        return
-    holding = [pod["metadata"]["name"] for pod in _own(snapshot, but=SCALER) if _holds_token(pod)]
+    pods = _own(snapshot, but=SCALER)
+    holding = [pod["metadata"]["name"] for pod in pods if _holds_token(pod)]
     if holding:
         yield TOKEN_MOUNTED.found(some(holding))
-    else:
+    elif pods:
         yield ok("service account token", "in no server or worker")
 
 

@@ -79,7 +79,7 @@ def hidden(who: str) -> httpx.Response:
 
 
 def test_a_healthy_broker_has_no_complaint(broker: Callable[[Answers], BrokerSettings]) -> None:
-    expected = Expected(worked_on=["default"], logins=["warren-worker"], judge_login=True)
+    expected = Expected(worked_on=["default"], logins=["warren-worker"], own_login="warren-server")
 
     found = list(look(broker(answers()), expected))
 
@@ -179,14 +179,12 @@ def test_the_right_queues_are_well() -> None:
     assert found.level == "ok"
 
 
-def test_a_login_is_judged_unless_the_broker_is_on_this_machine() -> None:
-    everybody = broker_findings.of_login("guest", ["administrator"], local=False)
-    one = broker_findings.of_login("warren-server", ["monitoring"], local=False)
-    local = broker_findings.of_login("guest", ["administrator"], local=True)
+def test_everybodys_login_and_an_administrator_are_told_of() -> None:
+    everybody = broker_findings.of_login("guest", "guest", ["administrator"])
+    well = broker_findings.of_login("warren-server", "warren-monitor", ["monitoring"])
 
     assert [finding.level for finding in everybody] == ["note", "note"]
-    assert [finding.level for finding in one] == ["ok"]
-    assert local == []
+    assert [finding.level for finding in well] == ["ok"]
 
 
 def test_rights_that_are_too_wide_are_named_with_their_pattern() -> None:

@@ -24,15 +24,14 @@ class Expected:
         timeouts: Time limit in seconds by task.
         worked_on: Job queues that workers wait for.
         logins: Logins of servers and workers.
-        judge_login: Judge the login that looks, because it is Warren's own.
-        local: The broker is on this machine.
+        own_login: The login of this process, to be judged; None where it is not Warren's own, or the broker is on this
+            machine, where RabbitMQ's own login is as good as any.
     """
 
     timeouts: Mapping[str, float] = field(default_factory=dict)
     worked_on: Iterable[str] = ()
     logins: Iterable[str] = ()
-    judge_login: bool = False
-    local: bool = False
+    own_login: str | None = None
 
 
 def look(settings: BrokerSettings, expected: Expected) -> Iterator[Finding]:
@@ -50,8 +49,8 @@ def look(settings: BrokerSettings, expected: Expected) -> Iterator[Finding]:
         except NotPermitted as error:
             yield broker_findings.HIDDEN.found(f"version, policies, queues and alarms were not looked at: {error}")
             return
-        if expected.judge_login:
-            yield from broker_findings.of_login(name, tags, local=expected.local)
+        if expected.own_login is not None:
+            yield from broker_findings.of_login(expected.own_login, name, tags)
         for part, judge in _parts(expected).items():
             try:
                 yield from judge(management)

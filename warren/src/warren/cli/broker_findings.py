@@ -146,20 +146,18 @@ def of_types(types: Mapping[str, str], worked_on: Iterable[str] = ()) -> list[Fi
     return found or [ok("queue types", f"{len(wanted)} queues are there and of the right type")]
 
 
-def of_login(name: str, tags: Sequence[str], *, local: bool) -> list[Finding]:
-    """Judge the login this process uses; on this machine itself RabbitMQ's own login is as good as any.
+def of_login(name: str, watching: str, tags: Sequence[str]) -> list[Finding]:
+    """Judge the logins that this process uses on a broker that is not on this machine.
 
     Args:
-        name: The login.
-        tags: Its tags on the broker.
-        local: The broker is on this machine.
+        name: The login for AMQP.
+        watching: The login for the management API, often the same.
+        tags: The tags of the latter.
     """
-    if local:
-        return []
     found = [GUEST.found("logs in as guest, whose password everybody knows")] if name == "guest" else []
     if "administrator" in tags:
-        found.append(ADMINISTRATOR.found(f"{name} has the tag administrator"))
-    return found or [ok("broker login", f"{name} is no administrator")]
+        found.append(ADMINISTRATOR.found(f"{watching} has the tag administrator"))
+    return found or [ok("broker login", f"{name}; {watching} asks the management API and is no administrator")]
 
 
 def of_rights(

@@ -139,8 +139,9 @@ def _management(settings: BrokerSettings, timeouts: Mapping[str, float]) -> Iter
     from warren.amqp.parameters import endpoint
     from warren.cli.broker import Expected, look
 
-    local = endpoint(settings).host in _LOOPBACK
-    return look(settings, Expected(timeouts=timeouts, judge_login=True, local=local))
+    where = endpoint(settings)
+    own_login = None if where.host in _LOOPBACK else where.username
+    return look(settings, Expected(timeouts=timeouts, own_login=own_login))
 
 
 def _server(settings: ClientSettings, transport: Any) -> list[Finding]:

@@ -408,6 +408,31 @@ def test_all_ways_to_name_a_secret_or_configmap_are_followed() -> None:
     }
 
 
+def test_an_optional_file_that_a_variable_names_is_needed_all_the_same() -> None:
+    items = [{"key": key, "path": f"login/{key}"} for key in ("username", "password")]
+    source = {"secret": {"name": "login", "items": items, "optional": True}}
+    pod = {"volumes": [{"name": "v", "projected": {"sources": [source, {"downwardAPI": {}}]}}]}
+    mounts = [
+        {"name": "gone", "mountPath": "/etc/warren"},
+        {"name": "v", "mountPath": "/etc/warren/login/password", "subPath": "x"},
+        {"name": "v", "mountPath": "/etc/warren"},
+    ]
+    env = kit.environment(
+        WARREN_AMQP_USERNAME_FILE="/etc/warren/login/username",
+        WARREN_AMQP_PASSWORD_FILE="/etc/warren/login/password",
+        WARREN_STORE_PASSWORD_FILE="/etc/warren/login/other",
+        WARREN_X_FILE="/elsewhere",
+        OTHER_FILE="/etc/warren/login/other",
+    )
+    workload = of_deployment(kit.deployment(container={"env": env, "volumeMounts": mounts}, pod=pod))
+
+    found = references(workload)
+    user = login(workload, Data(secrets={"login": {"username": "me"}}))
+
+    assert [(one.kind, one.name, sorted(one.keys)) for one in found] == [("Secret", "login", ["password", "username"])]
+    assert user == "me"
+
+
 def login_of(env: list[dict[str, Any]], data: Data | None = None, **pod: Any) -> str | None:
     return login(
         of_deployment(kit.deployment(container={"env": env, **pod.pop("container", {})}, pod=pod)), data or Data()

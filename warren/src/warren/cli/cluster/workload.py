@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from warren.cli.cluster.port import Object
 
+_VOLUME_KINDS: Final = {"secret": "Secret", "configMap": "ConfigMap"}
 WORKER: Final = "worker"
 SCALER: Final = "scaler"
 DEFAULT_GRACE_SECONDS: Final = 30
@@ -134,21 +135,16 @@ def environment(workload: Workload, data: Data) -> dict[str, str]:
     return known
 
 
-def references(workload: Workload) -> Iterator[Reference]:
-    """Return what a template must find; what it calls optional is left out."""
-    for container in workload.containers:
-        for source in container.get("envFrom", []):
-            yield from _named(source, {"configMapRef": "ConfigMap", "secretRef": "Secret"}, "name")
-        for variable in container.get("env", []):
-            yield from _keyed(variable.get("valueFrom", {}))
-    for volume in workload.pod.get("volumes", []):
-        files = _files(workload, volume["name"])
-        for source in (volume, *volume.get("projected", {}).get("sources", [])):
-            plain = source is volume
-            yield from _named(source, {"secret": "Secret"}, "secretName" if plain else "name", files if plain else ())
-            yield from _named(source, {"configMap": "ConfigMap"}, "name", files if plain else ())
-    for secret in workload.pod.get("imagePullSecrets", []):
-        yield Reference(kind="Secret", name=secret["name"])
+def references(workload: Workload) -> list[Reference]:
+    """Return what a template must find, one for each Secret and ConfigMap, with all keys that are asked of it.
+
+    What it calls optional is left out, but for files that `WARREN_*_FILE` variables name: without them the pod starts
+    and its program cannot work.
+    """
+    keys: dict[tuple[str, str], frozenset[str]] = {}
+    for one in (*_of_variables(workload), *_of_volumes(workload), *_of_files(workload)):
+        keys[one.kind, one.name] = keys.get((one.kind, one.name), frozenset()) | one.keys
+    return [Reference(kind=kind, name=name, keys=held) for (kind, name), held in keys.items()]
 
 
 def login(workload: Workload, data: Data) -> str | None:
@@ -156,7 +152,9 @@ def login(workload: Workload, data: Data) -> str | None:
     known = environment(workload, data)
     declared = {variable["name"] for container in workload.containers for variable in container.get("env", [])}
     if path := known.get("WARREN_AMQP_USERNAME_FILE"):
-        return _mounted(workload, data, path)
+        sources = [_source(workload, container, path) for container in workload.pod.get("containers", [])]
+        held = next((data.of(one.kind).get(one.name, {}).get(*one.keys) for one in sources if one is not None), None)
+        return held.strip() if held is not None else None
     if url := known.get("WARREN_AMQP_URL"):
         return unquote(urlsplit(url).username or "") or known.get("WARREN_AMQP_USERNAME") or "guest"
     if username := known.get("WARREN_AMQP_USERNAME"):
@@ -195,49 +193,71 @@ def _value(source: Mapping[str, Any], data: Data) -> str | None:
     return None
 
 
-def _named(
-    source: Mapping[str, Any], kinds: Mapping[str, str], name: str, files: tuple[str, ...] = ()
-) -> Iterator[Reference]:
+def _of_variables(workload: Workload) -> Iterator[Reference]:
+    for container in workload.containers:
+        for source in container.get("envFrom", []):
+            yield from _named(source, {"configMapRef": "ConfigMap", "secretRef": "Secret"})
+        for variable in container.get("env", []):
+            yield from _named(variable.get("valueFrom", {}), {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"})
+
+
+def _of_volumes(workload: Workload) -> Iterator[Reference]:
+    for volume in workload.pod.get("volumes", []):
+        for source in _sources(volume):
+            yield from _named(source, _VOLUME_KINDS)
+    for secret in workload.pod.get("imagePullSecrets", []):
+        yield Reference(kind="Secret", name=secret["name"])
+
+
+def _of_files(workload: Workload) -> Iterator[Reference]:
+    for container in workload.pod.get("containers", []):
+        for variable in container.get("env", []):
+            if variable["name"].startswith("WARREN_") and variable["name"].endswith("_FILE"):
+                found = _source(workload, container, variable.get("value", ""))
+                if found is not None:
+                    yield found
+
+
+def _named(source: Mapping[str, Any], kinds: Mapping[str, str]) -> Iterator[Reference]:
+    """Return what a part of a template names and must find."""
     for key, kind in kinds.items():
         held = source.get(key)
-        if held and not held.get("optional") and held.get(name):
-            keys = [item["key"] for item in held["items"]] if held.get("items") else files
-            yield Reference(kind=kind, name=held[name], keys=frozenset(keys))
-
-
-def _keyed(source: Mapping[str, Any]) -> Iterator[Reference]:
-    for key, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
-        held = source.get(key)
         if held and not held.get("optional"):
-            yield Reference(kind=kind, name=held.get("name", ""), keys=frozenset({held["key"]}))
+            keys = [item["key"] for item in held.get("items", [])] + ([held["key"]] if "key" in held else [])
+            yield Reference(kind=kind, name=_name(held), keys=frozenset(keys))
 
 
-def _files(workload: Workload, volume: str) -> tuple[str, ...]:
-    """Return the files of a volume that `WARREN_*_FILE` variables name."""
-    found = []
-    for container in workload.pod.get("containers", []):
-        folders = [mount["mountPath"] for mount in container.get("volumeMounts", []) if _whole(mount, volume)]
-        for variable in container.get("env", []):
-            path = PurePosixPath(variable.get("value", ""))
-            if variable["name"].endswith("_FILE") and str(path.parent) in [folder.rstrip("/") for folder in folders]:
-                found.append(path.name)
-    return tuple(found)
-
-
-def _whole(mount: Mapping[str, Any], volume: str) -> bool:
-    return bool(mount["name"] == volume and "subPath" not in mount)
-
-
-def _mounted(workload: Workload, data: Data, path: str) -> str | None:
-    """Return the content of a file that a Secret's volume holds."""
-    for volume in workload.pod.get("volumes", []):
-        secret = volume.get("secret", {})
-        if PurePosixPath(path).name in _files(workload, volume["name"]) and secret:
-            keys = {item["path"]: item["key"] for item in secret.get("items", [])}
-            name = PurePosixPath(path).name
-            value = data.secrets.get(secret.get("secretName", ""), {}).get(keys.get(name, name))
-            return value.strip() if value is not None else None
+def _source(workload: Workload, container: Mapping[str, Any], path: str) -> Reference | None:
+    """Return the Secret or ConfigMap, with the one key, that is behind a file of a container."""
+    volumes = {volume["name"]: volume for volume in workload.pod.get("volumes", [])}
+    for mount in container.get("volumeMounts", []):
+        folder = PurePosixPath(mount["mountPath"])
+        if "subPath" in mount or not PurePosixPath(path).is_relative_to(folder) or mount["name"] not in volumes:
+            continue
+        file = str(PurePosixPath(path).relative_to(folder))
+        for source in _sources(volumes[mount["name"]]):
+            for key, kind in _VOLUME_KINDS.items():
+                held = source.get(key)
+                if held is not None and (chosen := _key(held, file)) is not None:
+                    return Reference(kind=kind, name=_name(held), keys=frozenset({chosen}))
     return None
+
+
+def _sources(volume: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a volume's sources: itself, and what it projects."""
+    return [volume, *volume.get("projected", {}).get("sources", [])]
+
+
+def _name(held: Mapping[str, Any]) -> str:
+    """Return the name of what is referred to; a secret's volume calls it otherwise than all others."""
+    return str(held.get("secretName") or held.get("name", ""))
+
+
+def _key(held: Mapping[str, Any], file: str) -> str | None:
+    """Return the key that becomes a file; without a list of items every key does."""
+    if not held.get("items"):
+        return file
+    return next((item["key"] for item in held["items"] if item["path"] == file), None)
 
 
 def _slept(hook: Mapping[str, Any]) -> float:

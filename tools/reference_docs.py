@@ -33,7 +33,8 @@ fold into `unknown`.
 """
 _FINDINGS_INTRO = """\
 What [`warren doctor`](../how-to/doctor.md) may say, with the fix it tells. `broken` ends it with exit status 1:
-something does not work. `unknown` could not be looked at. `note` works but could be better. Words in braces are filled in.
+something does not work. `unknown` could not be looked at. `note` works but could be better. Words in braces are filled
+in.
 """
 _HTTP_INTRO = """\
 The machine-readable contract is `/openapi.json` of any server. Errors are [problems](errors.md#over-http).

@@ -473,6 +473,12 @@ def test_bytes_that_are_no_text_are_not_shown_but_their_key_is() -> None:
     assert contents({"kind": "ConfigMap", "data": {"a": "1"}, "binaryData": {"b": "AA=="}}) == {"a": "1", "b": ""}
 
 
+def test_a_digest_fixes_an_image_whatever_its_tag() -> None:
+    found = judged(worker(image="warren-worker:latest@sha256:abc"))
+
+    assert [one.level for one in found if one.check == "images"] == ["ok"]
+
+
 def test_scaled_jobs_are_workloads_too() -> None:
     template = {"spec": {"containers": [{"image": "a"}], "terminationGracePeriodSeconds": 5}}
     job = {

@@ -16,6 +16,7 @@ import click
 from pydantic_core import PydanticUndefined
 
 from warren import errors
+from warren.cli.finding import Rule
 from warren.metrics import VOCABULARY
 from warren.settings import Settings, variable
 
@@ -29,6 +30,11 @@ _METRICS_INTRO = """\
 Prometheus text at `/metrics` of the server, and of each worker's and scaler's probe port. The server's processes are
 added up; processes that ended leave no gauge behind. Labels are bounded: task names that are not known to the component
 fold into `unknown`.
+"""
+_FINDINGS_INTRO = """\
+What [`warren doctor`](../how-to/doctor.md) may say, with the fix it tells. `broken` ends it with exit status 1:
+something does not work. `unknown` could not be looked at. `note` works but could be better. Words in braces are filled
+in.
 """
 _HTTP_INTRO = """\
 The machine-readable contract is `/openapi.json` of any server. Errors are [problems](errors.md#over-http).
@@ -98,6 +104,17 @@ def errors_page() -> str:
     )
 
 
+def findings_page() -> str:
+    """List the doctor's rules."""
+    parts = ["# Findings of the doctor\n", GENERATED, _FINDINGS_INTRO]
+    for title, modules in _DOCTOR.items():
+        found = [rule for module in modules for rule in vars(importlib.import_module(module)).values()]
+        rules = {rule: None for rule in found if isinstance(rule, Rule)}
+        rows = ((rule.check, rule.level, _one_line(rule.wrong), _one_line(rule.fix)) for rule in rules)
+        parts += [f"## {title}\n", _table(("check", "level", "what is wrong", "fix"), rows)]
+    return "\n".join(parts)
+
+
 def cli_page() -> str:
     """Print the help of every command."""
     from warren.cli import main
@@ -140,10 +157,19 @@ def http_page() -> str:
     )
 
 
+_CLUSTER = "warren.cli.cluster"
+_DOCTOR = {
+    "Settings, broker, server and tasks": ("warren.cli.findings", "warren.cli.broker_findings"),
+    "Workloads and pods, with `--kubernetes`": (f"{_CLUSTER}.workload_findings", f"{_CLUSTER}.pod_findings"),
+    "Autoscalers, with `--kubernetes`": (f"{_CLUSTER}.scaling_findings",),
+    "Operators and the broker's objects, with `--kubernetes`": (f"{_CLUSTER}.operator_findings",),
+    "What could not be looked at, with `--kubernetes`": (f"{_CLUSTER}.examine",),
+}
 WRITERS: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
     "errors.md": errors_page,
+    "findings.md": findings_page,
     "cli.md": cli_page,
     "http-api.md": http_page,
 }

@@ -419,7 +419,7 @@ def test_doctor_looks_at_queues_when_the_server_lets_it(monkeypatch: pytest.Monk
 
     (of_hidden,) = [item for item in hidden if item["check"] == "queues"]
     (of_paused,) = [item for item in shown if item["check"] == "queues"]
-    assert (of_hidden["level"], of_paused["level"]) == ("note", "note")
+    assert (of_hidden["level"], of_paused["level"]) == ("unknown", "note")
     assert "resume" in of_paused["fix"]
 
 

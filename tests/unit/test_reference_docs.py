@@ -23,7 +23,7 @@ def _tool() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["settings.md", "metrics.md", "errors.md", "cli.md", "http-api.md"])
+@pytest.mark.parametrize("page", ["settings.md", "metrics.md", "errors.md", "cli.md", "http-api.md", "findings.md"])
 def test_a_reference_page_is_what_the_code_would_write(page: str) -> None:
     expected = _tool().WRITERS[page]().rstrip().splitlines()
 

@@ -17,6 +17,10 @@ WarrenError
 │   │   └── Unroutable         no such queue
 │   ├── OutcomeUnknown         sent, never confirmed: may or may not be with the broker
 │   └── TopologyError
+│       └── NotPermitted       the broker's login may not do it
+├── KubernetesError
+│   ├── KubernetesForbidden    the account may not do it
+│   └── KindMissing            the cluster does not know that kind of object
 ├── LocalStackError
 ├── UnsupportedDatabase        warren.sql on another database than PostgreSQL or SQLite
 ├── RequestFailed              the server answered with a problem
@@ -136,6 +140,22 @@ class OutcomeUnknown(TransportError):
 
 class TopologyError(TransportError):
     """The broker's exchanges, queues or policies are not what Warren needs."""
+
+
+class NotPermitted(TopologyError):
+    """The login may not ask the broker for this."""
+
+
+class KubernetesError(WarrenError):
+    """Kubernetes could not be asked."""
+
+
+class KubernetesForbidden(KubernetesError):
+    """The account may not ask Kubernetes for this."""
+
+
+class KindMissing(KubernetesError):
+    """The cluster does not know this kind of object."""
 
 
 class LocalStackError(WarrenError):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from warren.amqp.parameters import MANAGEMENT_PORT_OFFSET, endpoint, tls_context
-from warren.errors import TopologyError, Unavailable
+from warren.amqp.parameters import MANAGEMENT_PORT_OFFSET, Endpoint, endpoint, management_login, tls_context
+from warren.errors import NotPermitted, SettingsError, TopologyError, Unavailable
 from warren.settings import BrokerSettings
 from warren.topology import Policy
 
 _TIMEOUT_SECONDS: Final = 10.0
+_MISSING_TAG: Final = re.compile(r"Not \w+ user|not authori[sz]ed to access", re.IGNORECASE)
+"""How the API says that a login is right but may not; a wrong password is "Login failed" or "Not_Authorized"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,31 +40,23 @@ class Depths:
 
 
 class Management:
-    """A client of the management API; a context manager. Each request has its own connection.
+    """A client of the management API; a context manager. Each request has its own connection and reads the login anew.
 
     Args:
-        settings: The broker's settings; the API is at `management_url`, else at the broker's host and login with the
-            AMQP port plus 10000.
+        settings: The broker's settings; the API is at `management_url`, else at the broker's host with the AMQP port
+            plus 10000. Files are read when they are needed: one that is missing spoils a request, never the start.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
-        where = endpoint(settings)
+        self._settings = settings
+        where = _address(settings)
         self._vhost = quote(where.vhost, safe="")
-        self._url, login = _base(settings)
-        self._client = httpx.Client(
-            base_url=self._url,
-            auth=login,
-            timeout=_TIMEOUT_SECONDS,
-            verify=tls_context(settings) if self._url.startswith("https") else False,
-            # A socket kept for later would be one to close: requests are few and the broker is near.
-            headers={"Connection": "close"},
-            # A proxy meant for the internet must not see its password.
-            trust_env=False,
-        )
+        self._url = _base(settings, where)
 
     def close(self) -> None:
         """Close the client."""
-        self._client.close()
+        if "_client" in vars(self):
+            self._client.close()
 
     def __enter__(self) -> Management:
         return self
@@ -120,7 +116,56 @@ class Management:
 
     def version(self) -> str:
         """Return the broker's version, such as `4.3.5`."""
-        return str(self._ask("GET", "/api/overview")["rabbitmq_version"])
+        return str(self.overview()["rabbitmq_version"])
+
+    def overview(self) -> dict[str, Any]:
+        """Return what the broker says of itself: its version, and whether it counts (`disable_stats`)."""
+        return dict(self._ask("GET", "/api/overview"))
+
+    def identity(self) -> tuple[str, list[str]]:
+        """Return the login's name and tags."""
+        found = self._ask("GET", "/api/whoami")
+        return str(found["name"]), list(found["tags"])
+
+    def feature_flags(self) -> list[dict[str, Any]]:
+        """Return the broker's feature flags with `name`, `state` and `stability`; before 4.x administrators only."""
+        return list(self._ask("GET", "/api/feature-flags"))
+
+    def alarms(self) -> list[tuple[str, str]]:
+        """Return the alarms in effect as node and resource, `memory` or `disk`."""
+        found = self._ask("GET", "/api/health/checks/alarms", passing=(503,))
+        return [(str(alarm["node"]), str(alarm["resource"])) for alarm in found.get("alarms", [])]
+
+    def stopped_nodes(self) -> list[str]:
+        """Return the cluster's nodes that do not run; needs the tag monitoring."""
+        nodes = self._ask("GET", "/api/nodes?columns=name,running")
+        return [str(node["name"]) for node in nodes if not node.get("running", True)]
+
+    def queue_types(self) -> dict[str, str]:
+        """Return the types of all queues of the virtual host, by the broker's names."""
+        found = self._ask("GET", f"/api/queues/{self._vhost}?columns=name,type,arguments")
+        return {queue["name"]: queue.get("type") or _declared_type(queue) for queue in found}
+
+    def user_tags(self) -> dict[str, list[str]]:
+        """Return every login's tags; administrators only."""
+        return {user["name"]: list(user["tags"]) for user in self._ask("GET", "/api/users")}
+
+    def permissions(self) -> dict[str, dict[str, str]]:
+        """Return what each login may configure, write and read in the virtual host; administrators only."""
+        found = self._ask("GET", f"/api/vhosts/{self._vhost}/permissions")
+        return {one["user"]: {right: str(one[right]) for right in ("configure", "write", "read")} for one in found}
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self._url,
+            timeout=_TIMEOUT_SECONDS,
+            verify=tls_context(self._settings) if self._url.startswith("https") else False,
+            # A socket kept for later would be one to close: requests are few and the broker is near.
+            headers={"Connection": "close"},
+            # A proxy meant for the internet must not see its password.
+            trust_env=False,
+        )
 
     def _differing(self, policies: Iterable[Policy]) -> dict[str, dict[str, Any]]:
         """Return what is to be put by name: policies that are not there as this version of the broker takes them."""
@@ -131,32 +176,45 @@ class Management:
     def _policies(self) -> dict[str, dict[str, Any]]:
         return {policy["name"]: policy for policy in self._ask("GET", f"/api/policies/{self._vhost}")}
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None, passing: tuple[int, ...] = ()) -> Any:
         try:
-            answer = self._client.request(method, path, json=body)
+            answer = self._client.request(method, path, json=body, auth=management_login(self._settings))
+        except SettingsError as error:
+            raise Unavailable(f"the management API at {self._url} cannot be asked: {error}") from error
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"the management API at {self._url} does not answer ({type(error).__name__}); check that the plugin "
                 "is enabled and WARREN_AMQP_MANAGEMENT_URL"
             ) from error
-        if answer.is_error:
-            raise TopologyError(
+        if answer.is_error and answer.status_code not in passing:
+            told = (
                 f"the management API at {self._url} answered {answer.status_code} to {method} {path}: "
-                f"{answer.text[:200]}; the user needs the tag policymaker or administrator"
+                f"{answer.text[:200]}"
             )
+            if answer.status_code in (401, 403) and _MISSING_TAG.search(answer.text):
+                raise NotPermitted(f"{told}; the user needs a tag it does not have")
+            raise TopologyError(f"{told}; the user needs the tag policymaker or administrator")
         return answer.json() if answer.content else None
 
 
-def _base(settings: BrokerSettings) -> tuple[str, tuple[str, str]]:
-    """Return the API's URL without credentials, and the login."""
-    where = endpoint(settings)
+def _address(settings: BrokerSettings) -> Endpoint:
+    """Return where the broker is, without a look at who logs in."""
+    return endpoint(settings.model_copy(update={"username_file": None, "password_file": None}))
+
+
+def _base(settings: BrokerSettings, where: Endpoint) -> str:
+    """Return the API's URL without credentials."""
     if settings.management_url is None:
         host = f"[{where.host}]" if ":" in where.host else where.host
         scheme = "https" if where.tls else "http"
-        return f"{scheme}://{host}:{where.port + MANAGEMENT_PORT_OFFSET}", (where.username, where.password)
+        return f"{scheme}://{host}:{where.port + MANAGEMENT_PORT_OFFSET}"
     parts = urlsplit(settings.management_url.get_secret_value())
-    login = unquote(parts.username or "") or where.username, unquote(parts.password or "") or where.password
-    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl().rstrip("/"), login
+    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl().rstrip("/")
+
+
+def _declared_type(queue: dict[str, Any]) -> str:
+    """Return the type a queue was declared with, where the broker has not counted yet."""
+    return str((queue.get("arguments") or {}).get("x-queue-type", "classic"))
 
 
 def _read_version(text: str) -> tuple[int, int]:

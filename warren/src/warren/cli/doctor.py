@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -12,17 +12,17 @@ import click
 
 from warren.cli import findings
 from warren.cli.exits import FAILED
-from warren.cli.findings import Finding
+from warren.cli.finding import Finding, Rule, ok
 from warren.cli.output import Output
 from warren.cli.parameters import with_output
 from warren.errors import RequestFailed, TransportError, WarrenError
 from warren.settings import BrokerSettings, ClientSettings, LogSettings, Settings, TaskSettings, load
 from warren.task import load_tasks
-from warren.topology import UNROUTABLE, policies
 
 S = TypeVar("S", bound=Settings)
 
 _CONNECT_SECONDS = 5.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,30 @@ class Patient:
 
 @click.command()
 @click.option("--no-server", is_flag=True, help="Do not look for a server.")
+@click.option(
+    "--kubernetes",
+    is_flag=True,
+    help="Look at an installation on a cluster instead of this environment, with kubectl or a pod's account.",
+)
+@click.option("--namespace", metavar="NAME", help="Namespace of the installation; else the context's or the pod's.")
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig; else the current one.")
+@click.option("--release", metavar="NAME", help="Only what has the label app.kubernetes.io/instance=NAME.")
 @with_output
-def doctor(out: Output, no_server: bool) -> None:
-    """Check settings, broker, policies, server and tasks; exit 1 when something is broken."""
-    found = list(examine(no_server=no_server, transport=click.get_current_context().obj))
+def doctor(
+    out: Output, no_server: bool, kubernetes: bool, namespace: str | None, context: str | None, release: str | None
+) -> None:
+    """Check settings, broker, policies, server and tasks; exit 1 when something is broken.
+
+    With --kubernetes: workloads, pods, scalers, operators and the broker of a namespace.
+    """
+    if kubernetes:
+        from warren.cli.cluster.examine import examine as examine_cluster
+
+        found = list(examine_cluster(namespace=namespace, context=context, release=release))
+    elif namespace or context or release:
+        raise click.UsageError("--namespace, --context and --release go with --kubernetes")
+    else:
+        found = list(examine(no_server=no_server, transport=click.get_current_context().obj))
     if out.as_json:
         out.document(found)
     else:
@@ -60,22 +80,20 @@ def examine(*, no_server: bool, transport: Any) -> Iterator[Finding]:
         tasks=_settings(TaskSettings, complaints),
     )
     _settings(LogSettings, complaints)
-    yield from complaints or [Finding(check="settings", level="ok", message="every variable keeps its rule")]
+    yield from complaints or [ok("settings", "every variable keeps its rule")]
     if patient.tasks is not None:
-        yield from _guarded("tasks", partial(_tasks, patient.tasks.tasks))
+        yield from _guarded(findings.BROKEN_TASKS, partial(_tasks, patient.tasks.tasks))
     if patient.broker is not None:
         yield from _broker(patient.broker, patient.tasks)
     if patient.client is not None and not no_server:
-        yield from _guarded("server", partial(_server, patient.client, transport))
+        yield from _guarded(findings.NO_SERVER, partial(_server, patient.client, transport))
 
 
 def _settings(group: type[S], complaints: list[Finding]) -> S | None:
     try:
         return load(group)
     except WarrenError as error:
-        complaints.append(
-            Finding(check="settings", level="broken", message=str(error), fix="set it to a value it takes")
-        )
+        complaints.append(findings.BAD_SETTING.found(str(error)))
         return None
 
 
@@ -85,10 +103,10 @@ def _tasks(modules: str) -> list[Finding]:
 
 
 def _broker(settings: BrokerSettings, tasks: TaskSettings | None) -> Iterator[Finding]:
-    reached = list(_guarded("broker", partial(_connection, settings)))
+    reached = list(_guarded(findings.NO_BROKER, partial(_connection, settings)))
     yield from reached
     if all(finding.level == "ok" for finding in reached):
-        yield from _guarded("broker management", partial(_management, settings, _timeouts(tasks)))
+        yield from _guarded(findings.NO_MANAGEMENT, partial(_management, settings, _timeouts(tasks)))
 
 
 def _connection(settings: BrokerSettings) -> list[Finding]:
@@ -100,7 +118,7 @@ def _connection(settings: BrokerSettings) -> list[Finding]:
     transport.start()
     try:
         if transport.wait_ready(_CONNECT_SECONDS):
-            return [Finding(check="broker", level="ok", message="connects, logs in and takes messages")]
+            return [ok("broker", "connects, logs in and takes messages")]
         blocked = transport.status.blocked
     finally:
         transport.stop(1.0)
@@ -117,19 +135,13 @@ def _timeouts(settings: TaskSettings | None) -> dict[str, float]:
         return {}
 
 
-def _management(settings: BrokerSettings, timeouts: Mapping[str, float]) -> list[Finding]:
-    from warren.amqp.management import Management
+def _management(settings: BrokerSettings, timeouts: Mapping[str, float]) -> Iterator[Finding]:
+    from warren.amqp.parameters import endpoint
+    from warren.cli.broker import Expected, look
 
-    with Management(settings) as management:
-        depths = management.queue_depths()
-        version = management.version()
-        return [
-            *findings.of_version(version),
-            *findings.of_long_tasks(version, timeouts),
-            findings.of_policies(management.missing_policies(policies())),
-            *findings.of_behaviour(management.behaviour()),
-            findings.of_unroutable(depths[UNROUTABLE].ready if UNROUTABLE in depths else 0),
-        ]
+    where = endpoint(settings)
+    own_login = None if where.host in _LOOPBACK else where.username
+    return look(settings, Expected(timeouts=timeouts, own_login=own_login))
 
 
 def _server(settings: ClientSettings, transport: Any) -> list[Finding]:
@@ -146,12 +158,12 @@ def _server(settings: ClientSettings, transport: Any) -> list[Finding]:
             return [*found, findings.of_hidden_queues(error)]
 
 
-def _guarded(check: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+def _guarded(rule: Rule, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """Turn a failure to look into a finding."""
     try:
-        return look()
+        yield from look()
     except WarrenError as error:
-        return [Finding(check=check, level="broken", message=str(error), fix=_FIXES[check])]
+        yield rule.found(str(error))
 
 
 class _LastWarning(logging.Handler):
@@ -162,11 +174,3 @@ class _LastWarning(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
             self.text = record.getMessage()
-
-
-_FIXES = {
-    "tasks": "put the module on PYTHONPATH and make it import without errors",
-    "broker": "start RabbitMQ, and check WARREN_AMQP_URL or WARREN_AMQP_HOST, the login and the virtual host",
-    "broker management": "enable the plugin rabbitmq_management and check WARREN_AMQP_MANAGEMENT_URL",
-    "server": "start it (warren server) and check WARREN_URL and WARREN_TOKEN",
-}

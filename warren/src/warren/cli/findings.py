@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from warren.cli.finding import Finding, Rule, ok, some
 from warren.client import Health, QueueView
 from warren.topology import level_name, queue_name
 
@@ -14,24 +14,123 @@ OLDEST_BROKER: Final = (3, 10)
 DEFAULT_CONSUMER_TIMEOUT_SECONDS: Final = 1800
 _HANDING_ON: Final = (queue_name("x").removesuffix("x"), level_name(0).removesuffix("00"))
 """Prefixes of queues that hand messages on."""
-_SHOWN: Final = 5
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing the doctor looked at.
-
-    Attributes:
-        check: What was looked at.
-        level: `ok`; `note` for what works but could be better; `broken` for what does not work.
-        message: What was found.
-        fix: What to do about it.
-    """
-
-    check: str
-    level: Literal["ok", "note", "broken"]
-    message: str
-    fix: str = ""
+BAD_SETTING: Final = Rule(
+    check="settings",
+    level="broken",
+    wrong="a variable has a value that its rule forbids",
+    fix="set it to a value it takes",
+)
+BROKEN_TASKS: Final = Rule(
+    check="tasks",
+    level="broken",
+    wrong="a task module cannot be imported",
+    fix="put the module on PYTHONPATH and make it import without errors",
+)
+NO_BROKER: Final = Rule(
+    check="broker",
+    level="broken",
+    wrong="the broker takes no connection or no messages",
+    fix="start RabbitMQ, and check WARREN_AMQP_URL or WARREN_AMQP_HOST, the login and the virtual host",
+)
+NO_MANAGEMENT: Final = Rule(
+    check="broker management",
+    level="broken",
+    wrong="the management API does not answer, or answers with an error",
+    fix="enable the plugin rabbitmq_management and check WARREN_AMQP_MANAGEMENT_URL",
+)
+NO_SERVER: Final = Rule(
+    check="server",
+    level="broken",
+    wrong="no server answers",
+    fix="start it (warren server) and check WARREN_URL and WARREN_TOKEN",
+)
+OLD_BROKER: Final = Rule(
+    check="broker version",
+    level="broken",
+    wrong="RabbitMQ is older than 3.10",
+    fix="upgrade RabbitMQ to 3.10 or newer; 4.3 is the target",
+)
+OLD_TIMEOUT: Final = Rule(
+    check="broker feature",
+    level="note",
+    wrong="RabbitMQ is older than 3.12: a consumer cannot choose its timeout",
+    fix="upgrade to 3.12 or newer, or raise consumer_timeout in rabbitmq.conf above your longest task",
+)
+OLD_RETURNS: Final = Rule(
+    check="broker feature",
+    level="note",
+    wrong="RabbitMQ is older than 4.3: a drained job looks like a failed delivery",
+    fix="upgrade to 4.3 or newer",
+)
+POLICIES: Final = Rule(
+    check="broker policies",
+    level="broken",
+    wrong="a policy of Warren's is missing or different",
+    fix="start a server or a worker with WARREN_AMQP_TOPOLOGY=apply and a login that may set policies, or have the "
+    "broker's operator apply them",
+)
+UNROUTABLE_JOBS: Final = Rule(
+    check="unroutable messages",
+    level="note",
+    wrong="jobs came due for a queue that does not exist",
+    fix="`warren topology repair` brings back those whose queue exists now and lists the others; with --create it "
+    "makes the missing queues",
+)
+CARELESS: Final = Rule(
+    check="dead-lettering",
+    level="broken",
+    wrong="a queue hands messages on without at-least-once: jobs can be lost",
+    fix="remove the policy or queue argument that beats Warren's, then run `warren topology apply`",
+)
+BOUNDED: Final = Rule(
+    check="dead-lettering",
+    level="broken",
+    wrong="a job queue has a length limit on the broker",
+    fix="remove it and set the limit with `warren queues limits NAME --max-length N`",
+)
+LONG_TASKS: Final = Rule(
+    check="long tasks",
+    level="note",
+    wrong="a task may run longer than an old broker waits for it",
+    fix="set consumer_timeout in rabbitmq.conf above {milliseconds} (milliseconds), or upgrade to 3.12 or newer",
+)
+PAUSED: Final = Rule(
+    check="queues",
+    level="note",
+    wrong="a queue is paused",
+    fix="`warren queues resume NAME`, when they are to go on",
+)
+FEW_TOKENS: Final = Rule(
+    check="queues",
+    level="note",
+    wrong="a limited queue lacks tokens",
+    fix="wait: a server makes new ones when some are missing for half a minute; else see its log",
+)
+HIDDEN_QUEUES: Final = Rule(
+    check="queues",
+    level="unknown",
+    wrong="the server does not tell its queues without a token",
+    fix="set WARREN_TOKEN to a token with the scope read",
+)
+SERVER_SICK: Final = Rule(
+    check="server",
+    level="broken",
+    wrong="the server answers but takes no jobs",
+    fix="see the server's log; most often its broker or its store is away",
+)
+NO_MODULES: Final = Rule(
+    check="tasks",
+    level="note",
+    wrong="no task modules are named",
+    fix="set WARREN_TASKS to the modules that declare tasks, separated by commas",
+)
+NO_TASKS: Final = Rule(
+    check="tasks",
+    level="broken",
+    wrong="the named modules declare no task",
+    fix="decorate a function with @task there, or name the right module in WARREN_TASKS",
+)
 
 
 def of_version(version: str) -> list[Finding]:
@@ -45,34 +144,21 @@ def of_version(version: str) -> list[Finding]:
         return [Finding(check="broker version", level="note", message=f"RabbitMQ says it is {version!r}")]
     number = (int(found[1]), int(found[2]))
     if number < OLDEST_BROKER:
-        return [
-            Finding(
-                check="broker version",
-                level="broken",
-                message=f"RabbitMQ {version} is older than 3.10: quorum queues have no time to live there",
-                fix="upgrade RabbitMQ to 3.10 or newer; 4.3 is the target",
-            )
-        ]
-    limits = [Finding(check="broker version", level="ok", message=f"RabbitMQ {version}")]
+        return [OLD_BROKER.found(f"RabbitMQ {version} is older than 3.10: quorum queues have no time to live there")]
+    limits = [ok("broker version", f"RabbitMQ {version}")]
     if number < (3, 12):
         limits.append(
-            Finding(
-                check="broker feature",
-                level="note",
-                message="before 3.12 a consumer cannot choose its timeout: jobs longer than the broker's "
-                "consumer_timeout (30 min) are handed out twice",
-                fix="upgrade to 3.12 or newer, or raise consumer_timeout in rabbitmq.conf above your longest task",
+            OLD_TIMEOUT.found(
+                "before 3.12 a consumer cannot choose its timeout: jobs longer than the broker's "
+                "consumer_timeout (30 min) are handed out twice"
             )
         )
     if number < (4, 3):
         limits.append(
-            Finding(
-                check="broker feature",
-                level="note",
-                message="before 4.3 every return of a job looks like a failed delivery, a drain's too: the job is not "
+            OLD_RETURNS.found(
+                "before 4.3 every return of a job looks like a failed delivery, a drain's too: the job is not "
                 "charged, but its attempt number rises, and after 25 returns it goes to the end of its queue; "
-                "priorities are few",
-                fix="upgrade to 4.3 or newer",
+                "priorities are few"
             )
         )
     return limits
@@ -81,26 +167,16 @@ def of_version(version: str) -> list[Finding]:
 def of_policies(missing: Sequence[str]) -> Finding:
     """Judge the policies Warren needs on the broker."""
     if not missing:
-        return Finding(check="broker policies", level="ok", message="all policies are as they must be")
-    return Finding(
-        check="broker policies",
-        level="broken",
-        message=f"missing or different: {', '.join(missing)}",
-        fix="start a server or a worker with WARREN_AMQP_TOPOLOGY=apply and a login that may set policies, or have the "
-        "broker's operator apply them",
-    )
+        return ok("broker policies", "all policies are as they must be")
+    return POLICIES.found(f"missing or different: {', '.join(missing)}")
 
 
 def of_unroutable(depth: int) -> Finding:
     """Judge how many messages found no queue."""
     if depth == 0:
-        return Finding(check="unroutable messages", level="ok", message="none")
-    return Finding(
-        check="unroutable messages",
-        level="note",
-        message=f"{depth} messages came due for a queue that does not exist; they wait in warren.unroutable",
-        fix="`warren topology repair` brings back those whose queue exists now and lists the others; with --create it "
-        "makes the missing queues",
+        return ok("unroutable messages", "none")
+    return UNROUTABLE_JOBS.found(
+        f"{depth} messages came due for a queue that does not exist; they wait in warren.unroutable"
     )
 
 
@@ -119,25 +195,16 @@ def of_behaviour(behaviour: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
         if name.startswith(_HANDING_ON[0]) and {"max-length", "max-length-bytes"} & held.keys()
     ]
     if not careless and not bounded:
-        return [Finding(check="dead-lettering", level="ok", message=f"at least once on {len(handing_on)} queues")]
+        return [ok("dead-lettering", f"at least once on {len(handing_on)} queues")]
     found = []
     if careless:
         found.append(
-            Finding(
-                check="dead-lettering",
-                level="broken",
-                message=f"{_some(careless)}: not at-least-once with reject-publish to an exchange; jobs can be lost",
-                fix="remove the policy or queue argument that beats Warren's, then run `warren topology apply`",
-            )
+            CARELESS.found(f"{some(careless)}: not at-least-once with reject-publish to an exchange; jobs can be lost")
         )
     if bounded:
         found.append(
-            Finding(
-                check="dead-lettering",
-                level="broken",
-                message=f"{_some(bounded)}: a length limit on the broker; when full, it holds up delayed jobs of all "
-                "queues",
-                fix="remove it and set the limit with `warren queues limits NAME --max-length N`",
+            BOUNDED.found(
+                f"{some(bounded)}: a length limit on the broker; when full, it holds up delayed jobs of all queues"
             )
         )
     return found
@@ -152,13 +219,10 @@ def of_long_tasks(version: str, timeouts: Mapping[str, float]) -> list[Finding]:
     if not long:
         return []
     return [
-        Finding(
-            check="long tasks",
-            level="note",
-            message=f"{_some(long)}: may run for {DEFAULT_CONSUMER_TIMEOUT_SECONDS} s or longer, after which RabbitMQ "
+        LONG_TASKS.found(
+            f"{some(long)}: may run for {DEFAULT_CONSUMER_TIMEOUT_SECONDS} s or longer, after which RabbitMQ "
             f"{version} hands a job out again unless its consumer_timeout is longer",
-            fix=f"set consumer_timeout in rabbitmq.conf above {int(max(timeouts.values()) * 1000)} (milliseconds), or "
-            "upgrade to 3.12 or newer",
+            milliseconds=int(max(timeouts.values()) * 1000),
         )
     ]
 
@@ -168,37 +232,22 @@ def of_queues(queues: Sequence[QueueView]) -> list[Finding]:
     found = []
     paused = [queue.name for queue in queues if queue.paused]
     if paused:
-        found.append(
-            Finding(
-                check="queues",
-                level="note",
-                message=f"{_some(paused)}: paused, their jobs wait",
-                fix="`warren queues resume NAME`, when they are to go on",
-            )
-        )
+        found.append(PAUSED.found(f"{some(paused)}: paused, their jobs wait"))
     for queue in queues:
         for kind, tokens in (queue.tokens or {}).items():
             if tokens.present < tokens.wanted:
                 found.append(
-                    Finding(
-                        check="queues",
-                        level="note",
-                        message=f"{queue.name} has {tokens.present} of {tokens.wanted} tokens ({kind}): fewer of its "
-                        "jobs may run than its limits say",
-                        fix="wait: a server makes new ones when some are missing for half a minute; else see its log",
+                    FEW_TOKENS.found(
+                        f"{queue.name} has {tokens.present} of {tokens.wanted} tokens ({kind}): fewer of its "
+                        "jobs may run than its limits say"
                     )
                 )
-    return found or [Finding(check="queues", level="ok", message=f"{len(queues)} queues, none paused")]
+    return found or [ok("queues", f"{len(queues)} queues, none paused")]
 
 
 def of_hidden_queues(error: Exception) -> Finding:
     """Say that the server's queues could not be looked at."""
-    return Finding(
-        check="queues",
-        level="note",
-        message=f"not looked at: {error}",
-        fix="set WARREN_TOKEN to a token with the scope read",
-    )
+    return HIDDEN_QUEUES.found(f"not looked at: {error}")
 
 
 def _keeps(held: Mapping[str, Any]) -> bool:
@@ -209,38 +258,17 @@ def _keeps(held: Mapping[str, Any]) -> bool:
     )
 
 
-def _some(names: Sequence[str]) -> str:
-    """List names, the first few."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
 def of_health(url: str, health: Health) -> Finding:
     """Judge what the server says of itself."""
     if health.ready:
-        return Finding(check="server", level="ok", message=f"{url} takes jobs")
-    return Finding(
-        check="server",
-        level="broken",
-        message=f"{url} answers but takes no jobs: {dict(health.checks)}",
-        fix="see the server's log; most often its broker or its store is away",
-    )
+        return ok("server", f"{url} takes jobs")
+    return SERVER_SICK.found(f"{url} answers but takes no jobs: {dict(health.checks)}")
 
 
 def of_tasks(names: Sequence[str], modules: str) -> Finding:
     """Judge the tasks that could be imported."""
     if not modules.strip():
-        return Finding(
-            check="tasks",
-            level="note",
-            message="WARREN_TASKS is not set, so no tasks were looked at",
-            fix="set WARREN_TASKS to the modules that declare tasks, separated by commas",
-        )
+        return NO_MODULES.found("WARREN_TASKS is not set, so no tasks were looked at")
     if not names:
-        return Finding(
-            check="tasks",
-            level="broken",
-            message=f"{modules} declares no task",
-            fix="decorate a function with @task there, or name the right module in WARREN_TASKS",
-        )
-    return Finding(check="tasks", level="ok", message=f"{len(names)} tasks: {', '.join(names)}")
+        return NO_TASKS.found(f"{modules} declares no task")
+    return ok("tasks", f"{len(names)} tasks: {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""`warren doctor --kubernetes`: read an installation's objects, and judge them."""

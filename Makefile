@@ -23,7 +23,7 @@ up: environment ## Run RabbitMQ, server and workers in the foreground; Ctrl-C dr
 test: environment broker ## Run everything a change must pass: lint, types, import contracts, all suites, coverage
 	@$(MAKE) lint
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
+	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults --ignore tests/manifests -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
 	@$(BIN)/coverage run -m pytest tests/faults -q -m "not full"
 	@$(BIN)/python -m pytest tests/footprint -q
 	@$(BIN)/coverage combine --quiet
@@ -34,6 +34,18 @@ faults: environment broker ## Strike real servers, workers and brokers with ever
 	@$(BIN)/python tests/faults/packages.py
 	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
 	@$(BIN)/python -m pytest tests/integration -q -m full
+
+.PHONY: manifests
+manifests: tools ## Judge what the charts and k8s/ render, without a cluster
+	@$(BIN)/python -m pytest tests/manifests -q -n $(WORKERS) --dist worksteal $(PYTEST)
+
+.PHONY: golden
+golden: tools ## Write tests/manifests/golden anew from the charts
+	@WARREN_GOLDEN=write $(BIN)/python -m pytest tests/manifests/test_golden.py -q $(PYTEST)
+
+.PHONY: tools
+tools: environment ## Bring Helm 3 and 4, kustomize and CRDs into .tools/, but for what is on PATH
+	@$(BIN)/python tools/gotools.py
 
 .PHONY: lint
 lint: environment ## Check format, style, types and import contracts
@@ -55,7 +67,7 @@ lock: environment ## Resolve the dependencies anew and write requirements.lock
 
 .PHONY: clean
 clean: ## Remove what the other targets made: environment, local data, caches, reports
-	@rm -rf .venv .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .tools .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: environment
 environment:

@@ -28,7 +28,8 @@ class _Indented(yaml.SafeDumper):
     """Puts lists deeper than what holds them."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
+        del indentless
+        super().increase_indent(flow, indentless=False)
 
 
 def main() -> int:

@@ -6,6 +6,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLES := PYTHONPATH=examples
 WORKERS ?= 2
+# `make images`: names are $(IMAGE_PREFIX)server:$(IMAGE_TAG) and so on; IMAGE_FLAGS goes to `docker build`.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE_PREFIX ?= warren-
+IMAGE_TAG ?= $(VERSION)
+IMAGE_FLAGS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -53,6 +58,15 @@ lint: environment ## Check format, style, types and import contracts
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+.PHONY: images
+images: ## Build the images warren-server, warren-worker, warren-scaler (IMAGE_PREFIX=, IMAGE_TAG=, IMAGE_FLAGS=)
+	@for target in server worker scaler; do \
+	  docker build $(IMAGE_FLAGS) --target $$target --tag $(IMAGE_PREFIX)$$target:$(IMAGE_TAG) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+	    --build-arg CREATED=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ) . \
+	    || exit 1; \
+	done
 
 .PHONY: docs
 docs: environment ## Write the reference pages from the code and build the site into site/

@@ -65,13 +65,22 @@ def database(folder: Path) -> Database:
 
 
 @contextmanager
-def running(folder: Path, server: dict[str, Any] | None = None, auth: str = "auto", **offer: Any) -> Iterator[Kit]:
+def running(
+    folder: Path,
+    server: dict[str, Any] | None = None,
+    auth: str = "auto",
+    auth_token_file: Path | None = None,
+    auth_read_token_file: Path | None = None,
+    **offer: Any,
+) -> Iterator[Kit]:
     transport = MemoryTransport()
     config = ServerConfig(
         server=ServerSettings.model_validate({"publish_wait_seconds": 0, "confirm_seconds": 0.3, **(server or {})}),
         store=store_settings(folder),
         broker=BrokerSettings(),
-        auth=AuthSettings.model_validate({"auth": auth}),
+        auth=AuthSettings.model_validate(
+            {"auth": auth, "auth_token_file": auth_token_file, "auth_read_token_file": auth_read_token_file}
+        ),
         offer=OfferSettings.model_validate(offer),
         tasks=from_registry(registry()),
     )

@@ -177,6 +177,32 @@ def test_a_wrong_setting_stops_the_server_with_its_name(
     assert said in ended.stderr.decode()
 
 
+def test_the_schema_is_brought_up_to_date_on_the_command_line(tmp_path: Path) -> None:
+    migrate = [sys.executable, "-m", "warren_server", "migrate"]
+    first = subprocess.run(migrate, cwd=tmp_path, capture_output=True, timeout=30)
+    again = subprocess.run(migrate, cwd=tmp_path, capture_output=True, timeout=30)
+    tables = sqlite3.connect(tmp_path / "warren.db").execute("SELECT name FROM sqlite_master").fetchall()
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert ("tokens",) in tables
+
+
+def test_a_schema_that_cannot_be_brought_up_to_date_is_status_2_with_address_and_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARREN_STORE_URL", "postgresql://warren:hidden@127.0.0.1:9/warren")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "warren_server", "migrate"], cwd=tmp_path, capture_output=True, timeout=30
+    )
+
+    assert ended.returncode == 2
+    assert "WARREN_STORE_URL is postgresql+psycopg://warren:***@127.0.0.1:9/warren: the store cannot be" in str(
+        ended.stderr
+    )
+    assert b"hidden" not in ended.stderr
+
+
 def test_the_first_token_is_made_on_the_command_line(tmp_path: Path) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "warren_server", "token", "create", "--scopes", "submit,read"],

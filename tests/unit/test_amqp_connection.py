@@ -12,7 +12,7 @@ from pika import exceptions
 from warren.amqp import connect
 from warren.amqp.connection import backoff_seconds, explain
 from warren.amqp.management import Management
-from warren.amqp.parameters import connection_parameters, endpoint, tls_context
+from warren.amqp.parameters import connection_parameters, endpoint, login_source, management_login, tls_context
 from warren.errors import SettingsError, Unavailable
 from warren.settings import BrokerSettings
 
@@ -129,6 +129,54 @@ def test_making_a_transport_does_no_io() -> None:
     with pytest.raises(Unavailable, match=r"call start\(\) first"):
         transport.wait_ready(1)
     transport.stop()
+
+
+def test_the_management_api_has_a_login_of_its_own_if_files_hold_one(tmp_path: Path) -> None:
+    for name, held in (("username", "monitor\n"), ("password", "m-secret")):
+        (tmp_path / name).write_text(held)
+    files = {"management_username_file": tmp_path / "username", "management_password_file": tmp_path / "password"}
+    of_url = {"management_url": "http://url:u%2Fsecret@h:15672", "username": "app", "password": "a-secret"}
+
+    assert management_login(settings(**of_url, **files)) == ("monitor", "m-secret")
+    assert management_login(settings(**of_url)) == ("url", "u/secret")
+    assert management_login(settings(username="app", password="a-secret")) == ("app", "a-secret")
+
+
+def test_one_file_of_the_management_login_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="WARREN_AMQP_MANAGEMENT_PASSWORD_FILE go together"):
+        settings(management_username_file=tmp_path / "username")
+
+
+def test_a_missing_credential_file_spoils_a_management_request_but_not_its_client(tmp_path: Path) -> None:
+    files = {"management_username_file": tmp_path / "username", "management_password_file": tmp_path / "password"}
+    broker = {"username_file": tmp_path / "other", "password_file": tmp_path / "other"}
+
+    with Management(settings(**broker, **files)) as management, pytest.raises(Unavailable) as told:
+        management.version()
+
+    assert f"credential file {tmp_path / 'username'} cannot be read: No such file" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "source"),
+    [
+        (
+            {"username_file": "/s/user-credentials/username", "password_file": "/s/user-credentials/password"},
+            "user name of file /s/user-credentials/username and password of file /s/user-credentials/password",
+        ),
+        ({"url": "amqp://app:hidden@h/v"}, "user name of WARREN_AMQP_URL and password of WARREN_AMQP_URL"),
+        (
+            {"username": "app", "password": "hidden"},
+            "user name of WARREN_AMQP_USERNAME and password of WARREN_AMQP_PASSWORD",
+        ),
+        ({}, "user name guest, for none is set and password guest, for none is set"),
+    ],
+)
+def test_a_refused_login_tells_where_it_came_from_and_not_what_it_is(fields: dict[str, object], source: str) -> None:
+    told = explain(exceptions.ProbableAuthenticationError("x"), login_source(settings(**fields)))
+
+    assert told == f"the broker refused the login; check the user name and password: {source}"
+    assert "hidden" not in told
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`python -m warren_server`: run the server, or make the first token.
+"""`python -m warren_server`: run the server, make the first token, or bring the store's schema up to date.
 
 Exit status: 0 after an orderly stop, 2 when a setting is wrong.
 """
@@ -6,6 +6,7 @@ Exit status: 0 after an orderly stop, 2 when a setting is wrong.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import sys
@@ -17,13 +18,21 @@ from warren.errors import SettingsError
 from warren.logs import configure_logs
 from warren.settings import LogSettings, load
 
+logger = logging.getLogger(__name__)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     asked = _parser().parse_args(arguments)
     try:
         configure_logs(load(LogSettings), process="server")
-        return _create_token(asked) if asked.command == "token" else _serve()
+        match asked.command:
+            case "token":
+                return _create_token(asked)
+            case "migrate":
+                return _migrate()
+            case _:
+                return _serve()
     except SettingsError as error:
         print(f"warren_server: {error}", file=sys.stderr)  # noqa: T201 - for whoever started it
         return 2
@@ -57,6 +66,22 @@ def _serve() -> int:
     return 0
 
 
+def _migrate() -> int:
+    from warren_server.errors import StoreError
+    from warren_server.settings import StoreSettings
+    from warren_server.store.engine import Database
+
+    database = Database(load(StoreSettings))
+    try:
+        database.migrate()
+    except StoreError as error:
+        raise SettingsError(f"WARREN_STORE_URL is {database.address}: {error}") from error
+    finally:
+        database.close()
+    logger.info("the store's schema is up to date", extra={"event": "schema_ready", "store": database.address})
+    return 0
+
+
 def _create_token(asked: argparse.Namespace) -> int:
     from warren_server.errors import StoreError
     from warren_server.settings import StoreSettings
@@ -82,6 +107,7 @@ def _create_token(asked: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m warren_server", description="Run Warren's HTTP server.")
     commands = parser.add_subparsers(dest="command")
+    commands.add_parser("migrate", help="bring the store's schema up to date and exit; any server does so at its start")
     token = commands.add_parser("token", help="manage bearer tokens in the store")
     actions = token.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="make a token and print its secret")

@@ -15,6 +15,7 @@ from warren_server.api.problems import Refusal
 from warren_server.errors import StoreDown
 from warren_server.settings import AuthSettings, ServerSettings
 from warren_server.store.tokens import PREFIX, Token, TokenStore, digest
+from warren_server.token_files import TokenFiles
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +55,14 @@ class Gate:
     Args:
         tokens: The tokens there are.
         mode: `tokens`: always needed; `none`: never; `auto`: needed once there is one.
+        files: The tokens that files hold; they open while the store is away.
     """
 
-    def __init__(self, tokens: TokenStore, mode: Literal["auto", "tokens", "none"]) -> None:
+    def __init__(
+        self, tokens: TokenStore, mode: Literal["auto", "tokens", "none"], files: TokenFiles | None = None
+    ) -> None:
         self._tokens = tokens
+        self._files = files or TokenFiles({})
         self._mode = mode
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
@@ -94,6 +99,9 @@ class Gate:
 
     def _find(self, secret: str) -> Token | None:
         hashed = digest(secret)
+        given = self._files.find(hashed)
+        if given is not None:
+            return given
         now = time.monotonic()
         with self._lock:
             seen = self._seen.get(hashed)
@@ -115,6 +123,8 @@ class Gate:
         return token
 
     def _needs_tokens(self) -> bool:
+        if self._files:
+            return True
         now = time.monotonic()
         if self._any is not None and (self._any[1] or now - self._any[0] < _FRESH_SECONDS):
             return self._any[1]
@@ -132,9 +142,11 @@ def refuse_open_door(server: ServerSettings, auth: AuthSettings, tokens: TokenSt
     """Stop a server that anyone on the network could use without anybody having said so.
 
     Raises:
-        SettingsError: It binds beyond loopback and there is no token.
+        SettingsError: It binds beyond loopback and there is no token, or a file that should hold one does not.
     """
-    if server.loopback or auth.auth == "none":
+    files = TokenFiles.named_by(auth)
+    files.check()
+    if server.loopback or auth.auth == "none" or files:
         return
     try:
         found = tokens.any()
@@ -144,7 +156,8 @@ def refuse_open_door(server: ServerSettings, auth: AuthSettings, tokens: TokenSt
     if not found:
         raise SettingsError(
             f"WARREN_SERVER_BIND is {server.bind!r}, which others can reach, and there is no token; make one with "
-            "python -m warren_server token create --scopes admin, bind to 127.0.0.1, or say WARREN_AUTH=none"
+            "python -m warren_server token create --scopes admin, name a file with one in "
+            "WARREN_AUTH_TOKEN_FILE, bind to 127.0.0.1, or say WARREN_AUTH=none"
         )
 
 

@@ -47,6 +47,7 @@ from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
 from warren_server.tasks import KnownTasks, from_registry
 from warren_server.token_audit import TokenAudit
+from warren_server.token_files import TokenFiles
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ class Parts:
         self.retrier = Retrier(sender, self.letters, self.redrives, self.jobs, config.tasks, self.queues)
         # Beyond loopback `auto` never opens by itself: that there was a token at start was checked there.
         closed = config.auth.auth == "auto" and not config.server.loopback
-        self.gate = Gate(self.tokens, "tokens" if closed else config.auth.auth)
+        self.gate = Gate(self.tokens, "tokens" if closed else config.auth.auth, TokenFiles.named_by(config.auth))
         self.submitter = Submitter(
             tasks=config.tasks,
             queues=self.queues,

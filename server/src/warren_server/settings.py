@@ -105,6 +105,12 @@ class AuthSettings(Settings):
     auth: Literal["auto", "tokens", "none"] = "auto"
     """`auto`: bearer tokens; while none exists a server on loopback is open, any other refuses to start. `tokens`:
     tokens always. `none`: open to whoever reaches it. Default `auto`."""
+    auth_token_file: Path | None = None
+    """File that holds a token with scope `admin`, `wrn_` and 32 or more letters, digits, `-` or `_`, for the first
+    steps and for machines; read anew every 5 s. Counts as a token that exists. No default."""
+    auth_read_token_file: Path | None = None
+    """File that holds a token with scope `read`, such as Prometheus sends for `/metrics`; otherwise as above. No
+    default."""
 
 
 class OfferSettings(Settings):

@@ -71,6 +71,11 @@ class BrokerSettings(Settings):
     management_url: SecretStr | None = None
     """Base URL of the management API, used to apply policies and to read depths. Default: same host and login, AMQP
     port plus 10000."""
+    management_username_file: Path | None = None
+    """File that holds a login for the management API only, so that the broker's own needs no tag; read anew at each
+    request. Beats a login in the URL. No default: the broker's login."""
+    management_password_file: Path | None = None
+    """File that holds the password of that login, read anew at each request. No default."""
     heartbeat_seconds: Annotated[int, Field(ge=5, le=600)] = 15
     """Heartbeat interval; a silent peer is given up after about twice that. Default 15 s."""
     window: Annotated[int, Field(ge=1, le=65536)] = 2000
@@ -94,6 +99,11 @@ class BrokerSettings(Settings):
     def _pairs_are_whole(self) -> BrokerSettings:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("WARREN_AMQP_CERT_FILE and WARREN_AMQP_KEY_FILE go together: set both or neither")
+        if (self.management_username_file is None) != (self.management_password_file is None):
+            raise ValueError(
+                "WARREN_AMQP_MANAGEMENT_USERNAME_FILE and WARREN_AMQP_MANAGEMENT_PASSWORD_FILE go together: "
+                "set both or neither"
+            )
         return self
 
 

@@ -12,7 +12,7 @@ import pika
 from pika import exceptions
 
 from warren.amqp.loop import Loop
-from warren.amqp.parameters import connection_parameters, endpoint
+from warren.amqp.parameters import connection_parameters, endpoint, login_source
 from warren.errors import SettingsError
 from warren.settings import BrokerSettings
 
@@ -129,18 +129,24 @@ class Link:
             "no connection to the broker (%s, attempt %d): %s; next try in %.1f s",
             self._role,
             self._failures,
-            explain(error),
+            explain(error, login_source(self._settings)),
             wait,
             extra={"event": "broker_unavailable", "role": self._role, "attempt": self._failures},
         )
         self._retry = self._loop.later(wait, self.open)
 
 
-def explain(error: BaseException) -> str:
-    """Say in words why a connection or channel failed, with what to look at; pika's own exceptions nest and repeat."""
+def explain(error: BaseException, login: str = "") -> str:
+    """Say in words why a connection or channel failed, with what to look at; pika's own exceptions nest and repeat.
+
+    Args:
+        error: What came out of pika.
+        login: Where the login came from, told when it was refused.
+    """
     cause = _innermost(error)
     if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
-        return "the broker refused the login; check the user name and password"
+        source = f": {login}" if login else ""
+        return f"the broker refused the login; check the user name and password{source}"
     if isinstance(cause, exceptions.ProbableAccessDeniedError):
         return "the broker refused the virtual host; check that it exists and the user may use it"
     if isinstance(cause, exceptions.ConnectionClosed | exceptions.ChannelClosed):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from warren.amqp.parameters import MANAGEMENT_PORT_OFFSET, endpoint, tls_context
-from warren.errors import TopologyError, Unavailable
+from warren.amqp.parameters import MANAGEMENT_PORT_OFFSET, Endpoint, endpoint, management_login, tls_context
+from warren.errors import SettingsError, TopologyError, Unavailable
 from warren.settings import BrokerSettings
 from warren.topology import Policy
 
@@ -36,31 +37,23 @@ class Depths:
 
 
 class Management:
-    """A client of the management API; a context manager. Each request has its own connection.
+    """A client of the management API; a context manager. Each request has its own connection and reads the login anew.
 
     Args:
-        settings: The broker's settings; the API is at `management_url`, else at the broker's host and login with the
-            AMQP port plus 10000.
+        settings: The broker's settings; the API is at `management_url`, else at the broker's host with the AMQP port
+            plus 10000. Files are read when they are needed: one that is missing spoils a request, never the start.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
-        where = endpoint(settings)
+        self._settings = settings
+        where = _address(settings)
         self._vhost = quote(where.vhost, safe="")
-        self._url, login = _base(settings)
-        self._client = httpx.Client(
-            base_url=self._url,
-            auth=login,
-            timeout=_TIMEOUT_SECONDS,
-            verify=tls_context(settings) if self._url.startswith("https") else False,
-            # A socket kept for later would be one to close: requests are few and the broker is near.
-            headers={"Connection": "close"},
-            # A proxy meant for the internet must not see its password.
-            trust_env=False,
-        )
+        self._url = _base(settings, where)
 
     def close(self) -> None:
         """Close the client."""
-        self._client.close()
+        if "_client" in vars(self):
+            self._client.close()
 
     def __enter__(self) -> Management:
         return self
@@ -122,6 +115,18 @@ class Management:
         """Return the broker's version, such as `4.3.5`."""
         return str(self._ask("GET", "/api/overview")["rabbitmq_version"])
 
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self._url,
+            timeout=_TIMEOUT_SECONDS,
+            verify=tls_context(self._settings) if self._url.startswith("https") else False,
+            # A socket kept for later would be one to close: requests are few and the broker is near.
+            headers={"Connection": "close"},
+            # A proxy meant for the internet must not see its password.
+            trust_env=False,
+        )
+
     def _differing(self, policies: Iterable[Policy]) -> dict[str, dict[str, Any]]:
         """Return what is to be put by name: policies that are not there as this version of the broker takes them."""
         existing, version = self._policies(), _read_version(self.version())
@@ -133,7 +138,9 @@ class Management:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         try:
-            answer = self._client.request(method, path, json=body)
+            answer = self._client.request(method, path, json=body, auth=management_login(self._settings))
+        except SettingsError as error:
+            raise Unavailable(f"the management API at {self._url} cannot be asked: {error}") from error
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"the management API at {self._url} does not answer ({type(error).__name__}); check that the plugin "
@@ -147,16 +154,19 @@ class Management:
         return answer.json() if answer.content else None
 
 
-def _base(settings: BrokerSettings) -> tuple[str, tuple[str, str]]:
-    """Return the API's URL without credentials, and the login."""
-    where = endpoint(settings)
+def _address(settings: BrokerSettings) -> Endpoint:
+    """Return where the broker is, without a look at who logs in."""
+    return endpoint(settings.model_copy(update={"username_file": None, "password_file": None}))
+
+
+def _base(settings: BrokerSettings, where: Endpoint) -> str:
+    """Return the API's URL without credentials."""
     if settings.management_url is None:
         host = f"[{where.host}]" if ":" in where.host else where.host
         scheme = "https" if where.tls else "http"
-        return f"{scheme}://{host}:{where.port + MANAGEMENT_PORT_OFFSET}", (where.username, where.password)
+        return f"{scheme}://{host}:{where.port + MANAGEMENT_PORT_OFFSET}"
     parts = urlsplit(settings.management_url.get_secret_value())
-    login = unquote(parts.username or "") or where.username, unquote(parts.password or "") or where.password
-    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl().rstrip("/"), login
+    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl().rstrip("/")
 
 
 def _read_version(text: str) -> tuple[int, int]:

@@ -64,6 +64,30 @@ def endpoint(settings: BrokerSettings) -> Endpoint:
     )
 
 
+def login_source(settings: BrokerSettings) -> str:
+    """Tell where the login comes from, so that whoever reads that it was refused knows what to mend."""
+    url = urlsplit(settings.url.get_secret_value()) if settings.url else urlsplit("")
+    sources = (
+        _source("user name", settings.username_file, url.username, settings.username, "USERNAME"),
+        _source("password", settings.password_file, url.password, settings.password, "PASSWORD"),
+    )
+    return " and ".join(sources)
+
+
+def management_login(settings: BrokerSettings) -> tuple[str, str]:
+    """Return user name and password for the management API: of its own files, else of its URL, else the broker's.
+
+    Raises:
+        SettingsError: A credential file cannot be read.
+    """
+    username, password = _read(settings.management_username_file), _read(settings.management_password_file)
+    if username is not None and password is not None:
+        return username, password
+    url = urlsplit(settings.management_url.get_secret_value() if settings.management_url else "")
+    where = endpoint(settings)
+    return unquote(url.username or "") or where.username, unquote(url.password or "") or where.password
+
+
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     """Trust the configured or the system's authorities, check the host name, show our certificate if there is one.
 
@@ -107,6 +131,14 @@ def connection_parameters(settings: BrokerSettings, name: str) -> Any:
         # would only turn those under way from late into unknown.
         client_properties={"connection_name": name, "product": "Warren"},
     )
+
+
+def _source(what: str, file: Path | None, in_url: str | None, given: object, field: str) -> str:
+    if file is not None:
+        return f"{what} of file {file}"
+    if in_url:
+        return f"{what} of WARREN_AMQP_URL"
+    return f"{what} of WARREN_AMQP_{field}" if given else f"{what} guest, for none is set"
 
 
 def _read(path: Path | None) -> str | None:

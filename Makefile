@@ -71,6 +71,7 @@ images: ## Build the images warren-server, warren-worker, warren-scaler (IMAGE_P
 .PHONY: docs
 docs: environment ## Write the reference pages from the code and build the site into site/
 	@$(BIN)/python tools/reference_docs.py
+	@$(BIN)/python tools/chart_values.py
 	@$(BIN)/mkdocs build --strict --quiet
 
 .PHONY: lock

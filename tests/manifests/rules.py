@@ -25,6 +25,8 @@ SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 SECRET_NAME = re.compile(r"PASSWORD|TOKEN|SECRET|CREDENTIAL|PRIVATE_KEY", re.IGNORECASE)
 URL_LOGIN = re.compile(r"[a-z][a-z0-9+]*://[^/@\s]*:[^/@\s]+@")
+LONGEST = {"CronJob": 52, "StatefulSet": 52, "RabbitmqCluster": 45}
+"""Names that others are made of: Kubernetes and the operator append to them and put the result into labels."""
 STANDARD_LABELS = ("name", "instance", "version", "managed-by", "part-of")
 
 
@@ -49,9 +51,11 @@ def _names(manifests: list[Manifest], namespace: str) -> Iterator[str]:
             yield f"{which} is there {times} times"
         if which.namespace not in ("", namespace):
             yield f"{which} goes into the namespace {which.namespace}, not into the release's"
-        pattern = SERVICE if which.kind == "Service" else LABEL
-        if not pattern.fullmatch(which.name):
-            yield f"{which} has a name that is no DNS label of at most 63 characters"
+        # The operator makes a Service of the cluster's name.
+        pattern = SERVICE if which.kind in ("Service", "RabbitmqCluster") else LABEL
+        longest = LONGEST.get(which.kind, 63)
+        if not pattern.fullmatch(which.name) or len(which.name) > longest:
+            yield f"{which} has a name that is no DNS label of at most {longest} characters"
 
 
 def _labels(manifests: list[Manifest], release: str) -> Iterator[str]:

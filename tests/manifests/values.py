@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,7 +59,24 @@ ALIASES = {
 }
 PAIRED = {"extraVolumeMounts", "extraInitContainers", "extraContainers", "podSecurityContext", "securityContext"}
 """Fields left alone: valid only with another, or a user's own way out of the restricted profile."""
-WORDS = ["a", "true", "123", "1e3", "it's", 'say "so"', "a: b", "# no", "{x}", "ünïcödé", "-", "*", "null", "~"]
+WORDS = [
+    "a",
+    "true",
+    "on",
+    "0",
+    "123",
+    "1e3",
+    "it's",
+    'say "so"',
+    "a: b",
+    "# no",
+    "{x}",
+    "ünïcödé",
+    "-",
+    "*",
+    "null",
+    "~",
+]
 """Texts that a template must quote."""
 
 
@@ -170,9 +188,11 @@ def _text(schema: Schema) -> st.SearchStrategy[str]:
     if "pattern" in schema:
         # JSON Schema's `$` is the very end; Python's would let a line feed follow.
         pattern = schema["pattern"].replace("$", r"\Z") if schema["pattern"].endswith("$") else schema["pattern"]
-        return st.from_regex(pattern, fullmatch=pattern.startswith("^")).filter(
+        some = st.from_regex(pattern, fullmatch=pattern.startswith("^")).filter(
             lambda text: least <= len(text) <= most and text.isprintable() and text.isascii()
         )
+        tricky = [word for word in ("", *WORDS) if least <= len(word) <= most and re.search(pattern, word)]
+        return st.sampled_from(tricky) | some if tricky else some
     return st.sampled_from(WORDS if least else ["", *WORDS])
 
 
@@ -190,3 +210,16 @@ def _mapping(schema: Schema, root: Schema, path: Path) -> st.SearchStrategy[Any]
         least = schema.get("minProperties", 0)
         return st.dictionaries(keys, _of(entry, root, (*path, "*")), min_size=least, max_size=max(2, least))
     return st.just({})
+
+
+def merged(under: Values, over: Values) -> Values:
+    """Merge values as Helm does: maps into each other, null takes a key away, anything else wins."""
+    found = dict(under)
+    for key, value in over.items():
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, dict) and isinstance(found.get(key), dict):
+            found[key] = merged(found[key], value)
+        else:
+            found[key] = value
+    return found

@@ -9,6 +9,10 @@
 {{- if ne (toString .Values.resources.requests.memory) (toString .Values.resources.limits.memory) }}
 {{- fail (printf "resources.requests.memory is %v and resources.limits.memory is %v: they must be the same, the broker counts on all of its limit" .Values.resources.requests.memory .Values.resources.limits.memory) }}
 {{- end }}
+{{- $memory := include "warren-rabbitmq.mebibytes" .Values.resources.limits.memory | int }}
+{{- if lt $memory 384 }}
+{{- fail (printf "resources.limits.memory is %v: a broker needs 384Mi or more, else its memory alarm, at 48 %% of that, rings at start and it takes no job" .Values.resources.limits.memory) }}
+{{- end }}
 {{- if and .Values.tls.caSecretName (not .Values.tls.secretName) }}
 {{- fail "tls.caSecretName is set without tls.secretName: client certificates need a broker that speaks TLS" }}
 {{- end }}

@@ -20,7 +20,7 @@
 {{- define "warren.worker.name" -}}{{ include "warren.fullname" .root }}-worker-{{ .name }}{{- end -}}
 
 {{- define "warren.authSecret" -}}
-{{- .Values.server.auth.existingSecret.name | default (printf "%s-admin-token" (include "warren.fullname" .)) -}}
+{{- .Values.server.auth.existingSecret.name | default (printf "%s-tokens" (include "warren.fullname" .)) -}}
 {{- end -}}
 
 {{/* dict root, component, set (optional) */}}

@@ -17,6 +17,10 @@ STABLE = {
 """Labels that selectors may ask for: none of these changes over a release's life."""
 
 
+UNDECLARED = (25672,)
+"""Ports that brokers listen on and the operator does not declare: distribution."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """The pods that one object makes, alike in labels and ports."""
@@ -147,38 +151,41 @@ def _autoscalers(manifests: list[Manifest]) -> Iterator[str]:
 
 
 def _policies(manifests: list[Manifest]) -> Iterator[str]:
-    """Yield flaws of network policies: a pod of several components, a port that is none, everything allowed."""
+    """Yield flaws of network policies: pods of several components, ports that are none, too much, too little."""
     everyone = groups(manifests)
-    for policy in of_kind(manifests, "NetworkPolicy"):
-        spec = policy["spec"]
-        chosen = [group for group in everyone if selects(spec["podSelector"], group.labels)]
-        if len({group.component for group in chosen}) != 1:
+    policies = of_kind(manifests, "NetworkPolicy")
+    for policy in policies:
+        chosen = [group for group in everyone if selects(policy["spec"]["podSelector"], group.labels)]
+        # Hooks may share a policy: they are gone before the release's own pods work.
+        if len({(group.hook or group.component) for group in chosen}) != 1:
             owners = ", ".join(group.owner for group in chosen) or "nobody"
             yield f"{identity(policy)} is for the pods of {owners}"
-        for rule in spec.get("ingress") or []:
-            for port in (port["port"] for port in rule.get("ports") or [] if "endPort" not in port):
-                yield from (
-                    f"{identity(policy)} lets in on port {port}, which {group.owner} does not have"
-                    for group in chosen
-                    if isinstance(port, str) and port not in group.ports
-                )
-        for direction in ("ingress", "egress"):
-            if {} in (spec.get(direction) or []):
-                yield f"{identity(policy)} allows every {direction}"
-    if not of_kind(manifests, "NetworkPolicy"):
-        return
-    for group in everyone:
-        types = _closed(group, manifests)
+        yield from (f"{identity(policy)} {flaw}" for flaw in _openings(policy["spec"], chosen))
+    for group in everyone if policies else []:
         needed = {"Ingress"} if group.owner.startswith("RabbitmqCluster/") else {"Ingress", "Egress"}
-        if not needed <= types:
-            yield f"{group.owner} has no default deny for {', '.join(sorted(needed - types))}"
+        if missing := needed - _closed(group, policies):
+            yield f"{group.owner} has no default deny for {', '.join(sorted(missing))}"
 
 
-def _closed(group: Group, manifests: list[Manifest]) -> set[str]:
+def _openings(spec: Manifest, chosen: list[Group]) -> Iterator[str]:
+    """Yield what a policy lets through that it should not, or that leads nowhere."""
+    for direction in ("ingress", "egress"):
+        if {} in (spec.get(direction) or []):
+            yield f"allows every {direction}"
+    for rule in spec.get("ingress") or []:
+        if not rule.get("ports"):
+            yield "lets in on every port"
+        for port in (port["port"] for port in rule.get("ports") or [] if "endPort" not in port):
+            for group in chosen:
+                if port not in (*group.ports, *group.ports.values(), *UNDECLARED):
+                    yield f"lets in on port {port}, which {group.owner} does not have"
+
+
+def _closed(group: Group, policies: list[Manifest]) -> set[str]:
     """Return the directions in which policies deny what they do not allow."""
     return {
         direction
-        for policy in of_kind(manifests, "NetworkPolicy")
+        for policy in policies
         if selects(policy["spec"]["podSelector"], group.labels)
         for direction in policy["spec"].get("policyTypes") or ["Ingress"]
     }

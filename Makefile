@@ -48,6 +48,11 @@ manifests: tools ## Judge what the charts and k8s/ render, without a cluster
 golden: tools ## Write tests/manifests/golden anew from the charts
 	@WARREN_GOLDEN=write $(BIN)/python -m pytest tests/manifests/test_golden.py -q $(PYTEST)
 
+.PHONY: k8s
+k8s: tools ## Write the topology chart's data from the code, and k8s/ from the charts
+	@$(BIN)/python tools/topology_data.py
+	@$(BIN)/python tools/render_k8s.py
+
 .PHONY: tools
 tools: environment ## Bring Helm 3 and 4, kustomize and CRDs into .tools/, but for what is on PATH
 	@$(BIN)/python tools/gotools.py

@@ -79,7 +79,7 @@
 
 {{- define "warren.checks.server" -}}
 {{- $server := .Values.server -}}
-{{- $needed := add $server.preStopSeconds $server.drainSeconds 10 | int -}}
+{{- $needed := addf $server.preStopSeconds $server.drainSeconds 10 | ceil | int -}}
 {{- if lt (int $server.terminationGracePeriodSeconds) $needed -}}
 {{- fail (printf "server.terminationGracePeriodSeconds is %d: must be at least preStopSeconds + drainSeconds + 10, here %d" (int $server.terminationGracePeriodSeconds) $needed) -}}
 {{- end -}}
@@ -112,7 +112,7 @@
 {{- if not $set.queues -}}
 {{- fail (printf "%s.queues is empty: name the queues this set works on" $path) -}}
 {{- end -}}
-{{- $needed := add $set.preStopSeconds $set.drainSeconds 10 | int -}}
+{{- $needed := addf $set.preStopSeconds $set.drainSeconds 10 | ceil | int -}}
 {{- if lt (int $set.terminationGracePeriodSeconds) $needed -}}
 {{- fail (printf "%s.terminationGracePeriodSeconds is %d: must be at least preStopSeconds + drainSeconds + 10, here %d" $path (int $set.terminationGracePeriodSeconds) $needed) -}}
 {{- end -}}

@@ -28,7 +28,7 @@ up: environment ## Run RabbitMQ, server and workers in the foreground; Ctrl-C dr
 test: environment broker ## Run everything a change must pass: lint, types, import contracts, all suites, coverage
 	@$(MAKE) lint
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
+	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults --ignore tests/manifests -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
 	@$(BIN)/coverage run -m pytest tests/faults -q -m "not full"
 	@$(BIN)/python -m pytest tests/footprint -q
 	@$(BIN)/coverage combine --quiet
@@ -39,6 +39,23 @@ faults: environment broker ## Strike real servers, workers and brokers with ever
 	@$(BIN)/python tests/faults/packages.py
 	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
 	@$(BIN)/python -m pytest tests/integration -q -m full
+
+.PHONY: manifests
+manifests: tools ## Judge what the charts and k8s/ render, without a cluster
+	@$(BIN)/python -m pytest tests/manifests -q -n $(WORKERS) --dist worksteal $(PYTEST)
+
+.PHONY: golden
+golden: tools ## Write tests/manifests/golden anew from the charts
+	@WARREN_GOLDEN=write $(BIN)/python -m pytest tests/manifests/test_golden.py -q $(PYTEST)
+
+.PHONY: k8s
+k8s: tools ## Write the topology chart's data from the code, and k8s/ from the charts
+	@$(BIN)/python tools/topology_data.py
+	@$(BIN)/python tools/render_k8s.py
+
+.PHONY: tools
+tools: environment ## Bring Helm 3 and 4, kustomize and CRDs into .tools/, but for what is on PATH
+	@$(BIN)/python tools/gotools.py
 
 .PHONY: lint
 lint: environment ## Check format, style, types and import contracts
@@ -59,6 +76,7 @@ images: ## Build the images warren-server, warren-worker, warren-scaler (IMAGE_P
 .PHONY: docs
 docs: environment ## Write the reference pages from the code and build the site into site/
 	@$(BIN)/python tools/reference_docs.py
+	@$(BIN)/python tools/chart_values.py
 	@$(BIN)/mkdocs build --strict --quiet
 
 .PHONY: lock
@@ -69,7 +87,7 @@ lock: environment ## Resolve the dependencies anew and write requirements.lock
 
 .PHONY: clean
 clean: ## Remove what the other targets made: environment, local data, caches, reports
-	@rm -rf .venv .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .tools .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: environment
 environment:

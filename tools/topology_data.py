@@ -18,7 +18,7 @@ Data: TypeAlias = dict[str, dict[str, list[dict[str, Any]]]]
 
 FILE = Path(__file__).resolve().parent.parent / "helm" / "warren-topology" / "files" / "topology.yaml"
 HEAD = """\
-# Written by tools/topology_data.py from warren.topology: change that, then run `make charts`.
+# Written by tools/topology_data.py from warren.topology: change that, then run `make k8s`.
 # `queue` is made for each queue of the values, `limited` for those that have or may get a limit.
 """
 _STAND_IN = "stand-in-for-the-queue"

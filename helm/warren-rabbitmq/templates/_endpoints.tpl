@@ -8,11 +8,11 @@
     serverName: {{ .root.Values.clusterName }}.{{ .root.Release.Namespace }}.svc
     ca:
       secret:
-        name: {{ .root.Values.tls.secretName }}
+        name: {{ .root.Values.tls.secretName | quote }}
         key: ca.crt
   {{- end }}
-  interval: {{ .interval }}
-  scrapeTimeout: {{ .timeout | default "10s" }}
+  interval: {{ .interval | quote }}
+  scrapeTimeout: {{ .timeout | default "10s" | quote }}
 - port: {{ $port }}
   {{- if .root.Values.tls.secretName }}
   scheme: https
@@ -20,13 +20,13 @@
     serverName: {{ .root.Values.clusterName }}.{{ .root.Release.Namespace }}.svc
     ca:
       secret:
-        name: {{ .root.Values.tls.secretName }}
+        name: {{ .root.Values.tls.secretName | quote }}
         key: ca.crt
   {{- end }}
   path: /metrics/detailed
   params:
     family: [queue_coarse_metrics, queue_consumer_count]
     queue: ["^warren\\."]
-  interval: {{ .interval }}
-  scrapeTimeout: {{ .timeout | default "10s" }}
+  interval: {{ .interval | quote }}
+  scrapeTimeout: {{ .timeout | default "10s" | quote }}
 {{- end }}

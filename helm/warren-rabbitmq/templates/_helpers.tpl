@@ -1,6 +1,6 @@
 {{- define "warren-rabbitmq.labels" -}}
-app.kubernetes.io/name: {{ .Values.clusterName }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .Values.clusterName | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: broker
 app.kubernetes.io/part-of: warren
@@ -9,7 +9,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* The labels the operator gives to the brokers' pods and Service. */}}
 {{- define "warren-rabbitmq.selector" -}}
-app.kubernetes.io/name: {{ .Values.clusterName }}
+app.kubernetes.io/name: {{ .Values.clusterName | quote }}
 app.kubernetes.io/component: rabbitmq
 {{- end }}
 

@@ -1,6 +1,6 @@
 {{- define "warren-topology.labels" -}}
 app.kubernetes.io/name: warren-topology
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: topology
 app.kubernetes.io/part-of: warren
@@ -10,7 +10,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Metadata of an object; `kept` ones outlive the release. */}}
 {{- define "warren-topology.metadata" -}}
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   labels:
     {{- include "warren-topology.labels" .root | nindent 4 }}
   {{- if and .kept .root.Values.keepOnUninstall }}
@@ -23,11 +23,11 @@ metadata:
 rabbitmqClusterReference:
   {{- if .Values.cluster.connectionSecret }}
   connectionSecret:
-    name: {{ .Values.cluster.connectionSecret }}
+    name: {{ .Values.cluster.connectionSecret | quote }}
   {{- else }}
-  name: {{ .Values.cluster.name }}
+  name: {{ .Values.cluster.name | quote }}
   {{- with .Values.cluster.namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   {{- end }}
 {{- end }}

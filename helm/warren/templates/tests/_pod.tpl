@@ -10,7 +10,7 @@ metadata:
     {{- include "warren.labels" (dict "root" $root "component" "test") | nindent 4 }}
   annotations:
     helm.sh/hook: test
-    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+    helm.sh/hook-delete-policy: before-hook-creation
 spec:
   {{- include "warren.pod.head" (dict "root" $root) | nindent 2 }}
   restartPolicy: Never

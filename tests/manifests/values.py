@@ -119,11 +119,13 @@ def properties(schema: Schema, root: Schema, path: Path = ()) -> Iterator[tuple[
 
 def resolve(schema: Schema, root: Schema) -> Schema:
     """Follow `$ref` within a document; what stands beside it is kept."""
-    while "$ref" in schema:
+    while "$ref" in schema or "allOf" in schema:
+        # One definition with words of its own beside it: `allOf` of a reference, as draft 7 wants it.
+        reference = schema["$ref"] if "$ref" in schema else schema["allOf"][0]["$ref"]
         found: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
+        for part in reference.removeprefix("#/").split("/"):
             found = found[part]
-        schema = found | {key: value for key, value in schema.items() if key != "$ref"}
+        schema = found | {key: value for key, value in schema.items() if key not in {"$ref", "allOf"}}
     return schema
 
 

@@ -52,7 +52,9 @@ def test_a_values_file_renders_what_it_did(chart: Chart, case: str) -> None:
     before = file.read_text(encoding="utf-8") if file.exists() else ""
 
     if before != rendered:
-        changes = difflib.unified_diff(before.splitlines(), rendered.splitlines(), str(file), "rendered now", lineterm="")
+        changes = difflib.unified_diff(
+            before.splitlines(), rendered.splitlines(), str(file), "rendered now", lineterm=""
+        )
         pytest.fail("\n".join(["run `make golden` if this is meant:", *changes]), pytrace=False)
 
 

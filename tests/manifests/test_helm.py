@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from manifests.charts import CHARTS, HELMS, Chart, RefusedError, is_plain_refusal, render, run_helm
+from manifests.charts import CHARTS, HELMS, RELEASE, Chart, RefusedError, is_plain_refusal, render, run_helm
 from manifests.documents import identity
 from manifests.rules import generated
 from manifests.test_golden import text_of
@@ -60,11 +60,11 @@ def test_wrong_values_are_refused_with_their_path_and_the_rule(entry: tuple[Char
 
 
 def refused(chart: Chart, refusal: dict[str, Any], helm: str = "helm3") -> str:
-    """Return Helm's message."""
+    """Return Helm's message to an entry: its values, and the release's name and the cluster's kinds if it says so."""
     found = refusal.get("capabilities")
     capabilities = None if found is None else tuple(found)
     with pytest.raises(RefusedError) as caught:
-        render(chart, refusal["values"], helm=helm, capabilities=capabilities)
+        render(chart, refusal["values"], helm=helm, capabilities=capabilities, release=refusal.get("release", RELEASE))
     return str(caught.value)
 
 

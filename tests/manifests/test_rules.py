@@ -69,6 +69,7 @@ BREACHES = [
     ("metadata|labels|app.kubernetes.io/instance", "b", "of another release: b"),
     (f"{MAIN}|image", "registry:5000/x", "which moves"),
     (f"{MAIN}|image", "x:latest", "which moves"),
+    (f"{MAIN}|image", 'x:say "so"', "which is no reference"),
     (f"{MAIN}|image", "x@sha256:abc", "whose digest is none"),
     (f"{MAIN}|env", [{"name": "X_PASSWORD", "value": "hunter2"}], "X_PASSWORD is said in the open"),
     (f"{MAIN}|env", [{"name": "URL", "value": "amqp://u:p@host"}], "env.0.value holds a URL with a password"),

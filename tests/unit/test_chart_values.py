@@ -67,7 +67,9 @@ def test_every_default_is_in_the_schema_and_every_value_has_a_default(chart: Pat
 def test_every_value_is_used_by_a_template(chart: Path) -> None:
     schema = schema_of(chart)
     text = "\n".join(
-        path.read_text() for path in chart.rglob("*") if path.suffix in (".yaml", ".tpl", ".txt") and "templates" in path.parts
+        path.read_text()
+        for path in chart.rglob("*")
+        if path.suffix in (".yaml", ".tpl", ".txt") and "templates" in path.parts
     )
     whole = {"probes", "resources", "strategy", "securityContext", "podSecurityContext"}
 

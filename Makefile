@@ -6,6 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLES := PYTHONPATH=examples
 WORKERS ?= 2
+SUITES := tests/unit tests/conformance tests/integration
 # `make images`: names are $(IMAGE_PREFIX)server:$(IMAGE_TAG) and so on; IMAGE_FLAGS goes to `docker build`.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE_PREFIX ?= warren-
@@ -28,7 +29,7 @@ up: environment ## Run RabbitMQ, server and workers in the foreground; Ctrl-C dr
 test: environment broker ## Run everything a change must pass: lint, types, import contracts, all suites, coverage
 	@$(MAKE) lint
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --ignore tests/footprint --ignore tests/faults --ignore tests/images -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
+	@$(BIN)/coverage run -m pytest $(SUITES) -m "not full" -q -n $(WORKERS) --dist worksteal $(PYTEST)
 	@$(BIN)/coverage run -m pytest tests/faults -q -m "not full"
 	@$(BIN)/python -m pytest tests/footprint -q
 	@$(BIN)/coverage combine --quiet
@@ -39,6 +40,23 @@ faults: environment broker ## Strike real servers, workers and brokers with ever
 	@$(BIN)/python tests/faults/packages.py
 	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
 	@$(BIN)/python -m pytest tests/integration -q -m full
+
+.PHONY: manifests
+manifests: tools ## Judge what the charts and k8s/ render, without a cluster
+	@$(BIN)/python -m pytest tests/manifests -q -n $(WORKERS) --dist worksteal $(PYTEST)
+
+.PHONY: golden
+golden: tools ## Write tests/manifests/golden anew from the charts
+	@WARREN_GOLDEN=write $(BIN)/python -m pytest tests/manifests/test_golden.py -q $(PYTEST)
+
+.PHONY: k8s
+k8s: tools ## Write the topology chart's data from the code, and k8s/ from the charts
+	@$(BIN)/python tools/topology_data.py
+	@$(BIN)/python tools/render_k8s.py
+
+.PHONY: tools
+tools: environment ## Bring Helm 3 and 4, kustomize and CRDs into .tools/, but for what is on PATH
+	@$(BIN)/python tools/gotools.py
 
 .PHONY: lint
 lint: environment ## Check format, style, types and import contracts
@@ -63,6 +81,7 @@ version: ## Print the version of this tree
 .PHONY: docs
 docs: environment ## Write the reference pages from the code and build the site into site/
 	@$(BIN)/python tools/reference_docs.py
+	@$(BIN)/python tools/chart_values.py
 	@$(BIN)/mkdocs build --strict --quiet
 
 .PHONY: lock
@@ -73,7 +92,7 @@ lock: environment ## Resolve the dependencies anew and write requirements.lock
 
 .PHONY: clean
 clean: ## Remove what the other targets made: environment, local data, caches, reports
-	@rm -rf .venv .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .tools .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: environment
 environment:

@@ -61,11 +61,13 @@ def _values(
 
 
 def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in schema:
+    while "$ref" in schema or "allOf" in schema:
+        # One definition with words of its own beside it: `allOf` of a reference, as draft 7 wants it.
+        reference = schema["$ref"] if "$ref" in schema else schema["allOf"][0]["$ref"]
         found: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
+        for part in reference.removeprefix("#/").split("/"):
             found = found[part]
-        schema = found | {key: value for key, value in schema.items() if key != "$ref"}
+        schema = found | {key: value for key, value in schema.items() if key not in {"$ref", "allOf"}}
     return schema
 
 

@@ -23,6 +23,7 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1035 label."""
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
+IMAGE = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[\w][\w.-]{0,127})?", re.ASCII)
 SECRET_NAME = re.compile(r"PASSWORD|TOKEN|SECRET|CREDENTIAL|PRIVATE_KEY", re.IGNORECASE)
 URL_LOGIN = re.compile(r"[a-z][a-z0-9+]*://[^/@\s]*:[^/@\s]+@")
 LONGEST = {"CronJob": 52, "StatefulSet": 52, "RabbitmqCluster": 45}
@@ -77,6 +78,8 @@ def _images(manifests: list[Manifest]) -> Iterator[str]:
     found += [(cluster, cluster["spec"]["image"]) for cluster in of_kind(manifests, "RabbitmqCluster")]
     for owner, image in found:
         name, _, digest = image.partition("@")
+        if not IMAGE.fullmatch(name):
+            yield f"{identity(owner)} has the image {image}, which is no reference"
         tag = name.rpartition("/")[2].partition(":")[2]
         if not (tag or digest) or (tag == "latest" and not digest):
             yield f"{identity(owner)} has the image {image}, which moves"

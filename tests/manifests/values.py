@@ -41,8 +41,6 @@ FREE: dict[str, list[Any]] = {
     "resources": _RESOURCES,
     "extraEnv": [[], [{"name": "TZ", "value": "UTC"}, {"name": "EMPTY", "value": ""}]],
     "extraEnvFrom": [[], [{"configMapRef": {"name": "extra", "optional": True}}]],
-    "extraVolumes": [[], [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}]],
-    "extraManifests": [[], ["apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-extra'}\n"]],
     "files": [{}, {"my_tasks.py": "import warren\n\n# {{ not a template }}\n"}],
     "peers": [[], [{"podSelector": {"matchLabels": {"app": "x"}}}], [{"ipBlock": {"cidr": "10.0.0.0/8"}}]],
     "egress": [[], [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}]],
@@ -57,8 +55,16 @@ ALIASES = {
     "extraEgress": "egress",
     "extraIngress": "ingress",
 }
-PAIRED = {"extraVolumeMounts", "extraInitContainers", "extraContainers", "podSecurityContext", "securityContext"}
-"""Fields left alone: valid only with another, or a user's own way out of the restricted profile."""
+PAIRED = {
+    "extraVolumes",
+    "extraVolumeMounts",
+    "extraInitContainers",
+    "extraContainers",
+    "extraManifests",
+    "podSecurityContext",
+    "securityContext",
+}
+"""Fields left alone: valid only with another, or whole objects of the user's own, by the user's own rules."""
 WORDS = [
     "a",
     "true",
@@ -83,7 +89,7 @@ WORDS = [
 def random_values(chart: Chart) -> st.SearchStrategy[Values]:
     """Draw values: one of the chart's values files with up to five values changed."""
     schema = chart.schema
-    bases = list(chart.cases().values())
+    bases = [{key: value for key, value in case.items() if key not in PAIRED} for case in chart.cases().values()]
     places = [(path, found) for path, found in properties(schema, schema) if not set(path) & PAIRED]
 
     @st.composite
@@ -113,11 +119,13 @@ def properties(schema: Schema, root: Schema, path: Path = ()) -> Iterator[tuple[
 
 def resolve(schema: Schema, root: Schema) -> Schema:
     """Follow `$ref` within a document; what stands beside it is kept."""
-    while "$ref" in schema:
+    while "$ref" in schema or "allOf" in schema:
+        # One definition with words of its own beside it: `allOf` of a reference, as draft 7 wants it.
+        reference = schema["$ref"] if "$ref" in schema else schema["allOf"][0]["$ref"]
         found: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
+        for part in reference.removeprefix("#/").split("/"):
             found = found[part]
-        schema = found | {key: value for key, value in schema.items() if key != "$ref"}
+        schema = found | {key: value for key, value in schema.items() if key not in {"$ref", "allOf"}}
     return schema
 
 
@@ -170,7 +178,7 @@ def _of_kind(kind: str, schema: Schema, root: Schema, path: Path) -> st.SearchSt
             return st.integers(low, schema.get("maximum", low + 100_000))
         case "number":
             low = schema.get("minimum", 0)
-            return st.floats(low, schema.get("maximum", low + 1000), width=16)
+            return st.floats(low, schema.get("maximum", low + 1000))
         case "string":
             return _text(schema)
         case "array":

@@ -48,19 +48,19 @@
 - name: WARREN_AMQP_URL
   valueFrom:
     secretKeyRef:
-      name: {{ $rabbitmq.external.urlSecret.name }}
-      key: {{ $rabbitmq.external.urlSecret.key }}
+      name: {{ $rabbitmq.external.urlSecret.name | quote }}
+      key: {{ $rabbitmq.external.urlSecret.key | quote }}
 {{- else }}
 {{- if $rabbitmq.bindingSecret }}
 - name: WARREN_AMQP_HOST
   valueFrom:
     secretKeyRef:
-      name: {{ $rabbitmq.bindingSecret }}
+      name: {{ $rabbitmq.bindingSecret | quote }}
       key: host
 - name: WARREN_AMQP_PORT
   valueFrom:
     secretKeyRef:
-      name: {{ $rabbitmq.bindingSecret }}
+      name: {{ $rabbitmq.bindingSecret | quote }}
       key: port
 {{- else }}
 - name: WARREN_AMQP_HOST
@@ -78,7 +78,7 @@
   value: {{ $folder }}/{{ .name }}/{{ .passwordKey }}
 {{- end }}
 - name: WARREN_AMQP_TOPOLOGY
-  value: {{ .topology | default $rabbitmq.topology }}
+  value: {{ .topology | default $rabbitmq.topology | quote }}
 {{- if $rabbitmq.tls.enabled }}
 - name: WARREN_AMQP_TLS
   value: "true"
@@ -149,7 +149,7 @@ log which file, and so which secret and key, it waits for; it goes on when the s
     sources:
       {{- range $secret, $wanted := $keys }}
       - secret:
-          name: {{ $secret }}
+          name: {{ $secret | quote }}
           optional: true
           items:
             {{- range $wanted }}

@@ -79,6 +79,9 @@
 
 {{- define "warren.checks.server" -}}
 {{- $server := .Values.server -}}
+{{- if not (regexMatch "^[a-z]" (include "warren.fullname" .)) -}}
+{{- fail (printf "the release makes the name %s: a Service's begins with a letter; set fullnameOverride, or name the release so" (include "warren.fullname" .)) -}}
+{{- end -}}
 {{- $needed := addf $server.preStopSeconds $server.drainSeconds 10 | ceil | int -}}
 {{- if lt (int $server.terminationGracePeriodSeconds) $needed -}}
 {{- fail (printf "server.terminationGracePeriodSeconds is %d: must be at least preStopSeconds + drainSeconds + 10, here %d" (int $server.terminationGracePeriodSeconds) $needed) -}}
@@ -96,9 +99,6 @@
 {{- end -}}
 {{- if and $server.httpRoute.enabled (not $server.httpRoute.parentRefs) -}}
 {{- fail "server.httpRoute.parentRefs is empty and server.httpRoute.enabled is true: name a Gateway" -}}
-{{- end -}}
-{{- if not $server.auth.existingSecret.key -}}
-{{- fail "server.auth.existingSecret.key is empty: name the key that holds the administrator's token" -}}
 {{- end -}}
 {{- if and .Values.monitoring.serviceMonitor.enabled (eq $server.auth.mode "tokens") (not $server.auth.existingSecret.readKey) -}}
 {{- fail "server.auth.existingSecret.readKey is empty and monitoring.serviceMonitor.enabled is true: Prometheus needs a token that may read; name its key" -}}

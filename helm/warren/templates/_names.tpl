@@ -25,11 +25,11 @@
 
 {{/* dict root, component, set (optional) */}}
 {{- define "warren.selector" -}}
-app.kubernetes.io/name: {{ include "warren.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/name: {{ include "warren.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component | quote }}
 {{- with .set }}
-warren.dev/worker-set: {{ . }}
+warren.dev/worker-set: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -37,7 +37,7 @@ warren.dev/worker-set: {{ . }}
 {{- define "warren.podLabels" -}}
 {{ include "warren.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service | quote }}
 app.kubernetes.io/part-of: warren
 {{- with .root.Values.commonLabels }}
 {{ toYaml . }}

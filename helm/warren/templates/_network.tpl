@@ -57,7 +57,7 @@
 {{- with .Values.networkPolicy.prometheusNamespace -}}
 namespaceSelector:
   matchLabels:
-    kubernetes.io/metadata.name: {{ . }}
+    kubernetes.io/metadata.name: {{ . | quote }}
 {{- else -}}
 namespaceSelector: {}
 {{- end -}}

@@ -7,7 +7,7 @@ enableServiceLinks: false
 {{- with .root.Values.global.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -21,7 +21,7 @@ securityContext:
 hostUsers: false
 {{- end }}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .nodeSelector }}
 nodeSelector:
@@ -38,8 +38,8 @@ affinity:
 {{- if .topologySpread.enabled }}
 topologySpreadConstraints:
   - maxSkew: {{ .topologySpread.maxSkew }}
-    topologyKey: {{ .topologySpread.topologyKey }}
-    whenUnsatisfiable: {{ .topologySpread.whenUnsatisfiable }}
+    topologyKey: {{ .topologySpread.topologyKey | quote }}
+    whenUnsatisfiable: {{ .topologySpread.whenUnsatisfiable | quote }}
     labelSelector:
       matchLabels:
         {{- $.selector | nindent 8 }}
@@ -53,12 +53,12 @@ topologySpreadConstraints:
 {{- range $kind, $path := dict "startup" .startup "readiness" "/readyz" "liveness" "/healthz" }}
 {{ $kind }}Probe:
   httpGet:
-    path: {{ $path }}
+    path: {{ $path | quote }}
     port: {{ $.port }}
     {{- with $.host }}
     httpHeaders:
       - name: Host
-        value: {{ . }}
+        value: {{ . | quote }}
     {{- end }}
   {{- toYaml (get $.probes $kind) | nindent 2 }}
 {{- end }}
@@ -67,17 +67,17 @@ topologySpreadConstraints:
 {{- define "warren.tmp" -}}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ .sizeLimit }}
+    sizeLimit: {{ .sizeLimit | quote }}
     {{- with .medium }}
-    medium: {{ . }}
+    medium: {{ . | quote }}
     {{- end }}
 {{- end -}}
 
 {{- define "warren.logEnv" -}}
 - name: WARREN_LOG_LEVEL
-  value: {{ .Values.log.level }}
+  value: {{ .Values.log.level | quote }}
 - name: WARREN_LOG_FORMAT
-  value: {{ .Values.log.format }}
+  value: {{ .Values.log.format | quote }}
 {{- end -}}
 
 {{/* Whether /tasks is mounted: not empty for yes. */}}
@@ -92,11 +92,11 @@ topologySpreadConstraints:
     sources:
       {{- if or .Values.tasks.files (include "warren.checkTask" .) }}
       - configMap:
-          name: {{ include "warren.fullname" . }}-tasks
+          name: {{ printf "%s-tasks" (include "warren.fullname" .) | quote }}
       {{- end }}
       {{- with .Values.tasks.existingConfigMap }}
       - configMap:
-          name: {{ . }}
+          name: {{ . | quote }}
       {{- end }}
 {{- end -}}
 {{- end -}}

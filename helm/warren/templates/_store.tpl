@@ -15,8 +15,8 @@
 {{- if .existingSecret.urlKey }}
   valueFrom:
     secretKeyRef:
-      name: {{ .existingSecret.name }}
-      key: {{ .existingSecret.urlKey }}
+      name: {{ .existingSecret.name | quote }}
+      key: {{ .existingSecret.urlKey | quote }}
 {{- else }}
   value: {{ printf "postgresql://%s@%s:%d/%s?sslmode=%s%s" (urlquery .username) .host (int .port) (urlquery .database) .sslMode (ternary (printf "&sslrootcert=%s/%s/%s" $folder .caSecret.name .caSecret.key) "" (ne .caSecret.name "")) | quote }}
 - name: WARREN_STORE_PASSWORD_FILE

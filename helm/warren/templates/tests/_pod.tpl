@@ -5,7 +5,7 @@
 apiVersion: v1
 kind: Pod
 metadata:
-  name: {{ include "warren.fullname" $root }}-test-{{ .name }}
+  name: {{ printf "%s-test-%s" (include "warren.fullname" $root) .name | quote }}
   labels:
     {{- include "warren.labels" (dict "root" $root "component" "test") | nindent 4 }}
   annotations:
@@ -17,7 +17,7 @@ spec:
   activeDeadlineSeconds: {{ $root.Values.tests.activeDeadlineSeconds }}
   containers:
     - name: test
-      image: {{ include "warren.image" (dict "root" $root "image" $root.Values.workerDefaults.image) }}
+      image: {{ include "warren.image" (dict "root" $root "image" $root.Values.workerDefaults.image) | quote }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       command:
         {{- toYaml .command | nindent 8 }}
@@ -25,19 +25,19 @@ spec:
         {{- toYaml $root.Values.securityContext | nindent 8 }}
       env:
         - name: WARREN_URL
-          value: {{ printf "http://%s.%s.svc:%d" (include "warren.server.name" $root) $root.Release.Namespace (int $root.Values.server.service.port) }}
+          value: {{ printf "http://%s.%s.svc:%d" (include "warren.server.name" $root) $root.Release.Namespace (int $root.Values.server.service.port) | quote }}
         {{- if eq $auth.mode "tokens" }}
         - name: WARREN_TOKEN
           valueFrom:
             secretKeyRef:
-              name: {{ include "warren.authSecret" $root }}
-              key: {{ $auth.existingSecret.key }}
+              name: {{ include "warren.authSecret" $root | quote }}
+              key: {{ $auth.existingSecret.key | quote }}
         {{- with $auth.existingSecret.readKey }}
         - name: READ_TOKEN
           valueFrom:
             secretKeyRef:
-              name: {{ include "warren.authSecret" $root }}
-              key: {{ . }}
+              name: {{ include "warren.authSecret" $root | quote }}
+              key: {{ . | quote }}
         {{- end }}
         {{- end }}
         {{- if .worker }}
@@ -46,7 +46,7 @@ spec:
         - name: WARREN_TASKS
           value: warren_helm_test
         - name: WARREN_WORKER_QUEUES
-          value: {{ include "warren.checkQueue" $root }}
+          value: {{ include "warren.checkQueue" $root | quote }}
         - name: WARREN_WORKER_CONCURRENCY
           value: "2"
         - name: WARREN_DRAIN_SECONDS
@@ -80,7 +80,7 @@ spec:
     {{- include "warren.tmp" $root.Values.workerDefaults.tmp | nindent 4 }}
     - name: tests
       configMap:
-        name: {{ include "warren.fullname" $root }}-tests
+        name: {{ printf "%s-tests" (include "warren.fullname" $root) | quote }}
     {{- if .worker }}
     {{- include "warren.secretsVolume" (include "warren.broker.files" (dict "root" $root "roles" (list "worker")) | fromYamlArray) | nindent 4 }}
     {{- include "warren.tasks.volume" $root | nindent 4 }}

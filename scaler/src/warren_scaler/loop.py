@@ -11,7 +11,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from warren.lifecycle import StopSignal
 from warren.metrics import counter, gauge
-from warren_scaler.decision import Step, Wish, Work, decide, recent, wish
+from warren.scaling import Wish, decide
+from warren_scaler.decision import Step, Work, observe, plan
 from warren_scaler.fleet import Fleet
 from warren_scaler.settings import ScalerSettings
 
@@ -44,7 +45,7 @@ class Loop:
         self._look = look
         self._settings = settings
         self._clock = clock
-        self._wishes: list[Wish] = []
+        self._memory: tuple[Wish, ...] = ()
         self._last_step: float = clock()
         self._workers = gauge("warren_scaler_workers", registry)
         self._decisions = counter("warren_scaler_decisions_total", registry)
@@ -54,9 +55,9 @@ class Loop:
         work = self._look()
         now = self._clock()
         size = self._fleet.size()
-        self._wishes.append(wish(work, size, self._settings.bounds, now))
-        self._wishes = recent(self._wishes, now, self._settings.stable_seconds)
-        step = decide(self._wishes, work, size)
+        decision = decide(observe(work, size), self._settings.policy, now, self._memory)
+        self._memory = decision.memory
+        step = plan(decision, work, size)
         if step.grow:
             self._fleet.grow(step.grow)
         if step.drain:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from warren.scaling import Bounds
+from warren.scaling import Bounds, Policy
 from warren.settings import Seconds, Settings
 
 
@@ -40,6 +40,10 @@ class ScalerSettings(Settings):
         return self
 
     @property
-    def bounds(self) -> Bounds:
-        """The limits as the policy takes them."""
-        return Bounds(minimum=self.min, maximum=self.max, jobs_per_worker=self.jobs_per_worker)
+    def policy(self) -> Policy:
+        """What the fleet is held to, as the policy takes it."""
+        return Policy(
+            bounds=Bounds(minimum=self.min, maximum=self.max),
+            concurrency=self.jobs_per_worker,
+            stable_seconds=self.stable_seconds,
+        )

@@ -7,14 +7,14 @@ of those the one with the least deletion cost, so it deletes the drained ones (K
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from warren_scaler.decision import Wish, Work, recent, wish
+from warren.scaling import Decision, Observation, Wish, decide
+from warren_scaler.decision import Work
 from warren_scaler.deployments.pods import BUSY_COST, DRAINED_COST, Pod, wanted_cost
 from warren_scaler.deployments.sets import WorkerSet
-from warren_scaler.fleet import Size
 
 Reason = Literal[
     "up", "undrain", "drain", "down", "draining", "settling", "hold", "no_data", "rollout", "paused", "reverted"
@@ -29,7 +29,7 @@ class Sight:
 
     Attributes:
         set: The Deployment.
-        pods: Its pods.
+        pods: Its pods, seen after the Deployment.
         work: What is in its queues, or None when the broker does not say.
         marks: Whether pods can be given a deletion cost.
     """
@@ -45,22 +45,22 @@ class Memory:
     """What one decision has to know of those before it. A new leader begins without; nothing is lost by that but time.
 
     Attributes:
-        since: When it began, on a clock that never goes back.
-        wishes: The recent wishes, oldest first.
+        wishes: The policy's memory.
         replicas: What the Deployment was told last, or None.
         reverting: Somebody else changed the replicas, and they are not yet what they should be.
-        drained: Pods that were found fit to be deleted the last time.
-        ordered_drain: Workers told to drain, and when.
-        ordered_undrain: Workers told to go on, and when.
+        fit: Pods that were found fit to be deleted the last time.
+        draining: Pods that drained the last time: one that does not answer has not changed its mind.
+        drained_at: Pods told to drain, and when.
+        recalled_at: Pods told to go on, and when.
     """
 
-    since: float
     wishes: tuple[Wish, ...] = ()
     replicas: int | None = None
     reverting: bool = False
-    drained: frozenset[str] = frozenset()
-    ordered_drain: Mapping[str, float] = field(default_factory=dict)
-    ordered_undrain: Mapping[str, float] = field(default_factory=dict)
+    fit: frozenset[str] = frozenset()
+    draining: frozenset[str] = frozenset()
+    drained_at: Mapping[str, float] = field(default_factory=dict)
+    recalled_at: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,32 +70,33 @@ class Plan:
     Attributes:
         desired: How many workers should take work.
         reason: Why, as a metric label.
-        replicas: What to tell the Deployment, or None to leave it.
-        drain: Workers to tell to drain.
-        undrain: Workers to tell to go on.
-        costs: Deletion costs to set, by pod.
+        explanation: Why, as a sentence.
         active: Workers that take work, or soon will.
         draining: Workers that drain.
+        replicas: What to tell the Deployment, or None to leave it.
+        drain: Pods whose workers are to be told to drain.
+        recall: Pods whose workers are to be told to go on.
+        costs: Deletion costs to set, by pod.
         by_hand: Somebody else changed the replicas since the last decision.
     """
 
     desired: int
     reason: Reason
+    explanation: str
+    active: int
+    draining: int
     replicas: int | None = None
-    drain: tuple[str, ...] = ()
-    undrain: tuple[str, ...] = ()
+    drain: tuple[Pod, ...] = ()
+    recall: tuple[Pod, ...] = ()
     costs: Mapping[str, int] = field(default_factory=dict)
-    active: int = 0
-    draining: int = 0
     by_hand: bool = False
 
 
 def plan(sight: Sight, memory: Memory, now: float) -> tuple[Plan, Memory]:
     """Decide one step.
 
-    More is given at once and in one step: drained workers are called back, the rest are new. Less is given only down to
-    the highest wish of the recent past, the idlest first. Nothing is taken away without data, during a rollout, or
-    before a new leader has looked on for as long as the set has to be quiet.
+    More is given at once and in one step: drained workers are called back, the rest are new. Less is given only as the
+    policy says, the idlest first. Nothing is taken away without data or during a rollout.
 
     Args:
         sight: The set as it is.
@@ -105,116 +106,69 @@ def plan(sight: Sight, memory: Memory, now: float) -> tuple[Plan, Memory]:
     Returns:
         The decision, and what the next one has to know, provided that this one is carried out.
     """
-    return _Planner(sight, memory, now).decide()
+    fleet = _Fleet(sight, memory, now)
+    chosen = _choose(fleet)
+    told = fleet.set.replicas if chosen.replicas is None else chosen.replicas
+    acts = not fleet.set.dry_run
+    return chosen, Memory(
+        wishes=fleet.decision.memory,
+        replicas=told if acts else fleet.set.replicas,
+        reverting=fleet.reverting and fleet.active != fleet.target,
+        fit=fleet.fit,
+        draining=frozenset(pod.name for pod in fleet.draining),
+        drained_at=_orders(memory.drained_at, chosen.drain if acts else (), chosen.recall, now),
+        recalled_at=_orders(memory.recalled_at, chosen.recall if acts else (), chosen.drain, now),
+    )
 
 
-class _Planner:
-    """The values of one decision by name."""
+class _Fleet:
+    """What follows from a sight and the memory, each by its name."""
 
     def __init__(self, sight: Sight, memory: Memory, now: float) -> None:
         self.set = sight.set
         self.marks = sight.marks
+        self.blind = sight.work is None
         self.memory = memory
-        self.now = now
+        self._now = now
         self.live = tuple(pod for pod in sight.pods if not pod.terminating)
-        self.draining = tuple(pod for pod in self.live if self._drains(pod))
-        self.active = max(self.set.replicas - len(self.draining), 0)
-        leaving = [pod for pod in sight.pods if pod.terminating] + list(self.draining)
-        self.work = _without(sight.work, sum(pod.activity.running for pod in leaving if pod.activity))
-        size = Size(active=self.active, draining=len(self.draining))
-        self.wish = wish(self.work, size, self.set.bounds, now)
-        self.wishes = tuple(recent([*memory.wishes, self.wish], now, self.set.stable_seconds))
-        self.kept = max(known.workers for known in self.wishes)
-        self.fit = self._fit_to_go()
-        self.by_hand = memory.replicas is not None and memory.replicas != self.set.replicas
-
-    def decide(self) -> tuple[Plan, Memory]:
-        chosen = self._choose()
-        told = self.set.replicas if chosen.replicas is None else chosen.replicas
-        # Back where it should be: the next change by hand is news again.
-        reverting = (self.by_hand or self.memory.reverting) and self.active != self._target()
-        return chosen, Memory(
-            since=self.memory.since,
-            wishes=self.wishes,
-            replicas=self.set.replicas if self.set.dry_run else told,
-            reverting=reverting,
-            drained=self.fit,
-            ordered_drain=self._orders(self.memory.ordered_drain, chosen.drain, chosen.undrain),
-            ordered_undrain=self._orders(self.memory.ordered_undrain, chosen.undrain, chosen.drain),
+        self.draining = tuple(pod for pod in self.live if self.drains(pod))
+        self.fit = frozenset(pod.name for pod in self.live if self._is_fit(pod))
+        # More pods than the Deployment asks for: the ReplicaSet is about to delete some, and those are the drained ones.
+        self.excess = max(len(self.live) - self.set.replicas, 0)
+        self.active = max(self.set.replicas - max(len(self.draining) - self.excess, 0), 0)
+        self.decision = self._decide(sight)
+        self.by_hand = (
+            memory.replicas not in (None, self.set.replicas) and not self.set.paused and not self.set.dry_run
         )
+        self.reverting = self.by_hand or memory.reverting
 
-    def _choose(self) -> Plan:
-        if self.set.paused:
-            return self._plan("paused", desired=self.active)
-        if self.wish.workers > self.active:
-            return self._more(self.wish.workers, "no_data" if self.work is None else "up")
-        if self.work is None:
-            return self._plan("no_data", desired=self.active)
-        if self._target() > self.active:
-            return self._more(self._target(), "reverted")
-        if not self._is_quiet():
-            return self._plan("rollout", desired=self.kept)
-        lowered = self._lower()
-        if lowered is not None:
-            return lowered
-        return self._less()
+    @property
+    def target(self) -> int:
+        """The size the set should have by now: a change by hand takes nothing away before its time."""
+        if not self.reverting:
+            return self.decision.workers
+        kept = max(wish.workers for wish in self.decision.memory)
+        return max(self.decision.workers, min(kept, self.set.policy.bounds.maximum))
 
-    def _target(self) -> int:
-        """Return the size the set should have by now: a change by hand counts for nothing."""
-        reverting = self.by_hand or self.memory.reverting
-        return max(self.wish.workers, self.kept) if reverting else self.wish.workers
+    def drains(self, pod: Pod) -> bool:
+        """Say whether a pod drains, or was just told to."""
+        if self.is_recalled(pod):
+            return False
+        if pod.activity is None:
+            return pod.name in self.memory.draining
+        return pod.draining or self._lately(self.memory.drained_at, pod)
 
-    def _more(self, wanted: int, reason: Reason) -> Plan:
-        missing = wanted - self.active
-        # Those that still run something are left with it longest: they come back first, and warm.
-        back = sorted(self.draining, key=lambda pod: (pod.drained, not pod.ready, pod.name))[:missing]
-        grow = missing - len(back)
-        return self._plan(
-            reason if grow else "undrain",
-            desired=wanted,
-            replicas=self.set.replicas + grow if grow else None,
-            undrain=tuple(pod.activity.worker for pod in back if pod.activity),
-        )
+    def is_recalled(self, pod: Pod) -> bool:
+        """Say whether a pod was just told to go on."""
+        return self._lately(self.memory.recalled_at, pod)
 
-    def _less(self) -> Plan:
-        if self.active == self.wish.workers:
-            return self._plan("draining" if self.draining else "hold", desired=self.wish.workers)
-        if self.kept >= self.active or self.now - self.memory.since < self.set.stable_seconds:
-            return self._plan("settling", desired=self.active)
-        surplus = self.active - self.kept
-        candidates = [
-            pod
-            for pod in self.live
-            if pod.started and pod.ready and pod.activity and not self._drains(pod) and not self._called_back(pod)
-        ]
-        idlest = sorted(candidates, key=_idleness)[:surplus]
-        if not idlest and not any(pod.started for pod in self.live) and len(self.live) == self.set.replicas:
-            # Pods that never came to run hold nothing, and a ReplicaSet deletes those first.
-            return self._plan("down", desired=self.kept, replicas=self.set.replicas - surplus)
-        return self._plan(
-            "drain" if idlest else "draining",
-            desired=self.kept,
-            drain=tuple(pod.activity.worker for pod in idlest if pod.activity),
-        )
+    def is_quiet(self) -> bool:
+        """Say whether the Deployment has one ReplicaSet at work: two share what is taken away, the busy one too."""
+        return self.set.settled and len({pod.generation for pod in self.live}) <= 1
 
-    def _lower(self) -> Plan | None:
-        """Lower the Deployment by those that are fit to go, once it is certain that they are the ones to go."""
-        going = self.fit & self.memory.drained
-        if not self.fit:
-            return None
-        if not going or not self._sure():
-            return None if self.active > self.kept else self._plan("draining", desired=self.wish.workers)
-        return self._plan("down", desired=self.wish.workers, replicas=self.set.replicas - len(going))
-
-    def _sure(self) -> bool:
-        """Say whether no pod that may be busy would be deleted before one that is fit to go."""
-        if self.marks:
-            return not self._costs()
-        return all(pod.ready or not pod.started or pod.name in self.fit for pod in self.live)
-
-    def _costs(self) -> dict[str, int]:
-        """Return the costs that are not yet as they have to be."""
-        if not self.marks or self.set.paused:
+    def costs(self) -> dict[str, int]:
+        """Return the deletion costs that are not yet as they have to be."""
+        if not self.marks or self.set.paused or self.set.dry_run:
             return {}
         costs: dict[str, int] = {}
         for pod in self.live:
@@ -225,57 +179,110 @@ class _Planner:
                 costs[pod.name] = wanted_cost(pod)
         return costs
 
-    def _fit_to_go(self) -> frozenset[str]:
-        return frozenset(
-            pod.name for pod in self.live if pod.drained and not pod.ready and not self._called_back(pod)
-        )
-
-    def _is_quiet(self) -> bool:
-        """Say whether the Deployment has one ReplicaSet at work: two share what is taken away, the busy one too."""
-        return self.set.settled and len({pod.generation for pod in self.live}) <= 1
-
-    def _drains(self, pod: Pod) -> bool:
-        if pod.activity is None or self._called_back(pod):
+    def is_sure(self) -> bool:
+        """Say whether the ReplicaSet would delete no pod that may be busy before one that is fit to go."""
+        if self.excess:
             return False
-        return pod.draining or self._lately(self.memory.ordered_drain, pod)
+        if self.marks and self.costs():
+            return False
+        # An unready pod of the same cost might be picked instead; one that never started comes first and holds nothing.
+        return self.marks or all(pod.ready or not pod.started or pod.name in self.fit for pod in self.live)
 
-    def _called_back(self, pod: Pod) -> bool:
-        return self._lately(self.memory.ordered_undrain, pod)
+    def _decide(self, sight: Sight) -> Decision:
+        leaving = [pod for pod in sight.pods if pod.terminating] + list(self.draining)
+        staying = [pod for pod in self.live if pod not in self.draining]
+        known = all(pod.activity for pod in staying if pod.started)
+        seen = Observation(
+            current=self.active,
+            ready=sight.work.ready if sight.work else None,
+            unacked=sight.work.unacked if sight.work else None,
+            leaving_jobs=sum(pod.activity.running for pod in leaving if pod.activity),
+            running=sum(pod.activity.running for pod in staying if pod.activity) if known else None,
+            busy_workers=sum(pod.busy for pod in staying),
+            expected_seconds=self.set.expected_seconds,
+        )
+        return decide(seen, self.set.policy, self._now, self.memory.wishes)
+
+    def _is_fit(self, pod: Pod) -> bool:
+        return pod.drained and not pod.ready and not self.is_recalled(pod)
 
     def _lately(self, orders: Mapping[str, float], pod: Pod) -> bool:
-        return pod.activity is not None and self.now - orders.get(pod.activity.worker, -ORDER_SECONDS) < ORDER_SECONDS
+        return self._now - orders.get(pod.name, self._now - ORDER_SECONDS) < ORDER_SECONDS
 
-    def _orders(self, before: Mapping[str, float], given: Sequence[str], taken_back: Sequence[str]) -> dict[str, float]:
-        kept = {who: at for who, at in before.items() if self.now - at < ORDER_SECONDS and who not in taken_back}
-        return kept | dict.fromkeys(() if self.set.dry_run else given, self.now)
 
-    def _plan(
-        self,
-        reason: Reason,
-        *,
-        desired: int,
-        replicas: int | None = None,
-        drain: tuple[str, ...] = (),
-        undrain: tuple[str, ...] = (),
-    ) -> Plan:
-        return Plan(
-            desired=desired,
-            reason=reason,
-            replicas=replicas,
-            drain=drain,
-            undrain=undrain,
-            costs=self._costs(),
-            active=self.active,
-            draining=len(self.draining),
-            by_hand=self.by_hand and not self.set.paused,
-        )
+def _choose(fleet: _Fleet) -> Plan:
+    if fleet.set.paused:
+        return _plan(fleet, "paused", fleet.active)
+    wanted = fleet.target
+    if wanted > fleet.active:
+        return _more(fleet, wanted)
+    if fleet.blind:
+        return _plan(fleet, "no_data", fleet.active)
+    if not fleet.is_quiet():
+        return _plan(fleet, "rollout", wanted)
+    going = fleet.fit & fleet.memory.fit
+    if going and fleet.is_sure():
+        return _plan(fleet, "down", wanted, replicas=fleet.set.replicas - len(going))
+    if wanted < fleet.active:
+        return _less(fleet, wanted)
+    if fleet.decision.reason == "settling":
+        return _plan(fleet, "settling", wanted)
+    return _plan(fleet, "draining" if fleet.draining else "hold", wanted)
+
+
+def _more(fleet: _Fleet, wanted: int) -> Plan:
+    missing = wanted - fleet.active
+    # Those with a job left are warm, and those that are about to be deleted stay gone.
+    able = [pod for pod in fleet.draining if pod.activity and not (fleet.excess and pod.name in fleet.fit)]
+    recall = tuple(sorted(able, key=lambda pod: (pod.drained, not pod.ready, pod.name))[:missing])
+    grow = missing - len(recall)
+    reason: Reason = "undrain"
+    if grow:
+        reason = "no_data" if fleet.blind else "reverted" if fleet.decision.workers <= fleet.active else "up"
+    return _plan(fleet, reason, wanted, replicas=fleet.set.replicas + grow if grow else None, recall=recall)
+
+
+def _less(fleet: _Fleet, wanted: int) -> Plan:
+    surplus = fleet.active - wanted
+    able = [pod for pod in fleet.live if pod.ready and pod.activity and not fleet.drains(pod) and not fleet.is_recalled(pod)]
+    drain = tuple(sorted(able, key=_idleness)[:surplus])
+    if not drain and not any(pod.started for pod in fleet.live) and not fleet.excess:
+        # Pods that never came to run hold nothing.
+        return _plan(fleet, "down", wanted, replicas=fleet.set.replicas - surplus)
+    return _plan(fleet, "drain" if drain else "draining", wanted, drain=drain)
+
+
+def _plan(
+    fleet: _Fleet,
+    reason: Reason,
+    desired: int,
+    *,
+    replicas: int | None = None,
+    drain: tuple[Pod, ...] = (),
+    recall: tuple[Pod, ...] = (),
+) -> Plan:
+    return Plan(
+        desired=desired,
+        reason=reason,
+        explanation=fleet.decision.target.explanation,
+        active=fleet.active,
+        draining=len(fleet.draining),
+        replicas=replicas,
+        drain=drain,
+        recall=recall,
+        costs=fleet.costs(),
+        by_hand=fleet.by_hand,
+    )
 
 
 def _idleness(pod: Pod) -> tuple[int, float, str]:
-    assert pod.activity is not None  # noqa: S101 - candidates have answered
+    assert pod.activity is not None  # noqa: S101 - only those that answered are asked about
     return pod.activity.running, pod.activity.oldest_job_seconds, pod.name
 
 
-def _without(work: Work | None, held: int) -> Work | None:
-    """Leave out the jobs of workers that take no more: they are seen to."""
-    return None if work is None else Work(ready=work.ready, unacked=max(work.unacked - held, 0))
+def _orders(
+    before: Mapping[str, float], given: Collection[Pod], opposite: Collection[Pod], now: float
+) -> dict[str, float]:
+    ended = {pod.name for pod in opposite}
+    kept = {name: at for name, at in before.items() if now - at < ORDER_SECONDS and name not in ended}
+    return kept | {pod.name: now for pod in given}

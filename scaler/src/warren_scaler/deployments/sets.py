@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from warren.envelope import QUEUE_NAME
 from warren.errors import SettingsError
-from warren.scaling import Bounds
+from warren.scaling import Bounds, Policy
 
 PREFIX: Final = "warren.dev/"
 MODE: Final = "warren.dev/autoscaling"
 """Annotation of a Deployment that has the value `scaler` when the scaler is its one writer."""
 DEFAULT_STABLE_SECONDS: Final = 60.0
+MOST_SECONDS: Final = 30 * 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +29,8 @@ class WorkerSet:
         replicas: How many pods it is told to have.
         settled: The Deployment's controller has seen the newest specification.
         queues: The queues it works on, without priorities.
-        bounds: Limits of its size.
-        stable_seconds: How long fewer workers must have been enough before one is let go.
+        policy: What it is held to.
+        expected_seconds: How long a job of its queues is expected to run, or None.
         paused: Left alone, by annotation.
         dry_run: Decided on and not changed, by annotation.
     """
@@ -39,8 +41,8 @@ class WorkerSet:
     replicas: int
     settled: bool
     queues: tuple[str, ...]
-    bounds: Bounds
-    stable_seconds: float = DEFAULT_STABLE_SECONDS
+    policy: Policy
+    expected_seconds: float | None = None
     paused: bool = False
     dry_run: bool = False
 
@@ -64,15 +66,6 @@ def read_set(deployment: Mapping[str, Any]) -> WorkerSet:
             raise SettingsError(f"{name}: annotation {PREFIX}queues names {queue!r:.100}: must match {QUEUE_NAME.pattern}")
     if not queues:
         raise SettingsError(f"{name}: annotation {PREFIX}queues is empty: name the queues the set works on")
-    concurrency = _number(name, told, "concurrency", 10, least=1)
-    try:
-        bounds = Bounds(
-            minimum=_number(name, told, "min", 0),
-            maximum=_number(name, told, "max", 10),
-            jobs_per_worker=_number(name, told, "target-per-worker", concurrency, least=1),
-        )
-    except ValueError as error:
-        raise SettingsError(f"{name}: annotations {PREFIX}min and {PREFIX}max: {error}") from error
     status = deployment.get("status") or {}
     return WorkerSet(
         name=name,
@@ -82,10 +75,26 @@ def read_set(deployment: Mapping[str, Any]) -> WorkerSet:
         replicas=int(spec.get("replicas", 1)),
         settled=int(status.get("observedGeneration", 0)) >= int(metadata.get("generation", 0)),
         queues=queues,
-        bounds=bounds,
-        stable_seconds=float(_number(name, told, "stabilization-seconds", int(DEFAULT_STABLE_SECONDS))),
+        policy=_policy(name, told),
+        expected_seconds=_seconds(name, told, "expected-job-seconds", None),
         paused=_flag(name, told, "paused"),
         dry_run=_flag(name, told, "dry-run"),
+    )
+
+
+def _policy(name: str, told: Mapping[str, str]) -> Policy:
+    try:
+        bounds = Bounds(minimum=_number(name, told, "min", 0), maximum=_number(name, told, "max", 10))
+    except ValueError as error:
+        raise SettingsError(f"{name}: annotations {PREFIX}min and {PREFIX}max: {error}") from error
+    concurrency = _number(name, told, "concurrency", 10, least=1)
+    return Policy(
+        bounds=bounds,
+        concurrency=concurrency,
+        jobs_per_worker=_number(name, told, "target-per-worker", concurrency, least=1),
+        slo_seconds=_seconds(name, told, "latency-slo-seconds", 30.0) or 30.0,
+        stable_seconds=_seconds(name, told, "stabilization-seconds", DEFAULT_STABLE_SECONDS, least=0.0)
+        or 0.0,
     )
 
 
@@ -100,6 +109,21 @@ def _number(name: str, told: Mapping[str, str], field: str, default: int, *, lea
     if not text.isdecimal() or not least <= int(text) <= 1_000_000:
         raise SettingsError(f"{name}: annotation {PREFIX}{field} is {text!r:.50}: must be an integer from {least}")
     return int(text)
+
+
+def _seconds(
+    name: str, told: Mapping[str, str], field: str, default: float | None, *, least: float = 0.001
+) -> float | None:
+    text = told.get(PREFIX + field, "").strip()
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not least <= seconds <= MOST_SECONDS:
+        raise SettingsError(f"{name}: annotation {PREFIX}{field} is {text!r:.50}: must be seconds from {least:g}")
+    return seconds
 
 
 def _flag(name: str, told: Mapping[str, str], field: str) -> bool:

@@ -81,7 +81,7 @@ def _healthy() -> Health:
 
 @pytest.fixture
 def probes() -> Iterator[Probes]:
-    made = Probes("127.0.0.1:0", _healthy(), CollectorRegistry())
+    made = Probes("127.0.0.1:0", _healthy(), CollectorRegistry(), lambda: b'{"worker":"w"}')
     made.start()
     made.start()
     yield made
@@ -95,6 +95,7 @@ def probes() -> Iterator[Probes]:
         ("/healthz", 200, "ok\n"),
         ("/readyz?verbose", 503, "draining\n"),
         ("/metrics", 200, ""),
+        ("/status", 200, '{"worker":"w"}'),
         ("/else", 404, "not found\n"),
     ],
 )

@@ -131,6 +131,29 @@ def test_a_worker_drains_when_told_and_goes_on_when_told(
         assert bench.sample("warren_worker_draining") == 0
 
 
+def test_a_worker_tells_what_it_does(registry: Registry, release: threading.Event) -> None:
+    with running(registry, concurrency=2, prefetch=4) as bench:
+        idle = bench.worker.status
+        held = bench.submit("hold")
+        bench.event(held, State.RUNNING)
+        bench.submit("hold")
+        bench.submit("hold")
+        eventually(lambda: bench.worker.status.held == 3)
+        eventually(lambda: bench.worker.status.oldest_job_seconds > 0.05)
+        busy = bench.worker.status
+
+        bench.order(Drain(workers=(ME,)))
+        eventually(lambda: bench.worker.status.draining)
+        eventually(lambda: bench.worker.status.waiting == 0)
+        draining = bench.worker.status
+        release.set()
+        eventually(lambda: bench.worker.status.drained)
+
+    assert (idle.worker, idle.concurrency, idle.held, idle.oldest_job_seconds, idle.draining) == (ME, 2, 0, 0, False)
+    assert (busy.running, busy.waiting, busy.draining) == (2, 1, False)
+    assert (draining.running, draining.drained) == (2, False)
+
+
 def test_an_idle_worker_is_drained_at_once_and_only_once(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with running(registry) as bench:

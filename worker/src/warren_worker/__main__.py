@@ -19,6 +19,7 @@ from warren.lifecycle import Closing, StopSignal
 from warren.logs import configure_logs
 from warren.probes import Health, Probes
 from warren.settings import BrokerSettings, LifeSettings, LogSettings, TaskSettings, load
+from warren.status import encode_status
 from warren.task import Registry, load_tasks
 from warren_worker.meters import Meters
 from warren_worker.runner import Worker
@@ -60,7 +61,8 @@ def run(stop: StopSignal) -> int:
     with Closing() as closing:
         transport = connect(broker)
         worker = Worker(transport, registry, settings, Meters(registry), modules=tasks.tasks)
-        probes = Probes(life.probe_bind, Health(dead=worker.pulse.dead, unready=worker.pulse.unready), REGISTRY)
+        health = Health(dead=worker.pulse.dead, unready=worker.pulse.unready)
+        probes = Probes(life.probe_bind, health, REGISTRY, lambda: encode_status(worker.status))
         probes.start()
         closing.add("probes", probes.stop)
         transport.start()

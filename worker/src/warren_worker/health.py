@@ -56,6 +56,11 @@ class Pulse:
         """Be as ready again as the subscriptions are."""
         self._refusal = None
 
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to be unready."""
+        return self._refusal is not None
+
     def dead(self) -> str | None:
         """Return why the process should be restarted, or None; the broker is never the reason."""
         age = time.monotonic() - self._beat_at if self._beating else 0.0

@@ -12,6 +12,7 @@ from typing import Final
 from warren.control import Order
 from warren.envelope import Envelope
 from warren.events import State
+from warren.status import WorkerStatus
 from warren.task import Registry
 from warren.topology import queue_name
 from warren.transport import Delivery, Subscription, Transport
@@ -116,6 +117,21 @@ class Worker:
     def queues(self) -> list[str]:
         """The queues this worker works on."""
         return list(self._settings.priorities) or self._registry.queues()
+
+    @property
+    def status(self) -> WorkerStatus:
+        """What it does at this moment."""
+        running = self._slots.running
+        now_ms = self._now_ms()
+        oldest_ms = min((run.started_ms for run in running if run.started_ms), default=now_ms)
+        return WorkerStatus(
+            worker=self._name,
+            concurrency=self._settings.concurrency,
+            running=len(running),
+            waiting=self._slots.waiting,
+            oldest_job_seconds=max(now_ms - oldest_ms, 0) / 1000,
+            draining=self.pulse.draining,
+        )
 
     def start(self) -> None:
         """Begin to work, once the orders given so far are known."""

@@ -1,0 +1,1 @@
+"""Replays of arrivals against scaling rules: what `warren bench scaling` shows."""

@@ -1,8 +1,8 @@
 """What to do about a worker set. Pure.
 
 Workers are let go in two phases: they are told to drain, and only when they have nothing left and Kubernetes holds them
-to be unready is the Deployment lowered, by exactly their number. A ReplicaSet deletes unready pods before ready ones, and
-of those the one with the least deletion cost, so it deletes the drained ones (KEP-2255).
+to be unready is the Deployment lowered, by exactly their number. A ReplicaSet deletes unready pods before ready ones,
+and of those the one with the least deletion cost, so it deletes the drained ones (KEP-2255).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from warren_scaler.deployments.pods import BUSY_COST, DRAINED_COST, Pod, wanted_
 from warren_scaler.deployments.sets import WorkerSet
 
 Reason = Literal[
-    "up", "undrain", "drain", "down", "draining", "settling", "hold", "no_data", "rollout", "paused", "reverted"
-]
+    "up", "undrain", "drain", "down", "draining", "settling", "hold", "no_data", "rollout", "paused", "reverted",
+    "no_control",
+]  # fmt: skip
 ORDER_SECONDS: Final = 10.0
 """How long a worker may take to show that it follows an order, before the order is given again."""
 
@@ -32,12 +33,14 @@ class Sight:
         pods: Its pods, seen after the Deployment.
         work: What is in its queues, or None when the broker does not say.
         marks: Whether pods can be given a deletion cost.
+        orders: Whether workers can be told to drain and to go on.
     """
 
     set: WorkerSet
     pods: tuple[Pod, ...]
     work: Work | None
     marks: bool = True
+    orders: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,19 +130,18 @@ class _Fleet:
     def __init__(self, sight: Sight, memory: Memory, now: float) -> None:
         self.set = sight.set
         self.marks = sight.marks
+        self.orders = sight.orders
         self.blind = sight.work is None
         self.memory = memory
         self._now = now
         self.live = tuple(pod for pod in sight.pods if not pod.terminating)
         self.draining = tuple(pod for pod in self.live if self.drains(pod))
         self.fit = frozenset(pod.name for pod in self.live if self._is_fit(pod))
-        # More pods than the Deployment asks for: the ReplicaSet is about to delete some, and those are the drained ones.
+        # More pods than the Deployment asks for: the ReplicaSet is about to delete some, which are the drained ones.
         self.excess = max(len(self.live) - self.set.replicas, 0)
         self.active = max(self.set.replicas - max(len(self.draining) - self.excess, 0), 0)
         self.decision = self._decide(sight)
-        self.by_hand = (
-            memory.replicas not in (None, self.set.replicas) and not self.set.paused and not self.set.dry_run
-        )
+        self.by_hand = memory.replicas not in (None, self.set.replicas) and not self.set.paused and not self.set.dry_run
         self.reverting = self.by_hand or memory.reverting
 
     @property
@@ -154,7 +156,7 @@ class _Fleet:
         """Say whether a pod drains, or was just told to."""
         if self.is_recalled(pod):
             return False
-        if pod.activity is None:
+        if pod.status is None:
             return pod.name in self.memory.draining
         return pod.draining or self._lately(self.memory.drained_at, pod)
 
@@ -191,13 +193,13 @@ class _Fleet:
     def _decide(self, sight: Sight) -> Decision:
         leaving = [pod for pod in sight.pods if pod.terminating] + list(self.draining)
         staying = [pod for pod in self.live if pod not in self.draining]
-        known = all(pod.activity for pod in staying if pod.started)
+        known = all(pod.status for pod in staying if pod.started)
         seen = Observation(
             current=self.active,
             ready=sight.work.ready if sight.work else None,
             unacked=sight.work.unacked if sight.work else None,
-            leaving_jobs=sum(pod.activity.running for pod in leaving if pod.activity),
-            running=sum(pod.activity.running for pod in staying if pod.activity) if known else None,
+            leaving_jobs=sum(pod.status.held for pod in leaving if pod.status),
+            running=sum(pod.status.held for pod in staying if pod.status) if known else None,
             busy_workers=sum(pod.busy for pod in staying),
             expected_seconds=self.set.expected_seconds,
         )
@@ -233,22 +235,31 @@ def _choose(fleet: _Fleet) -> Plan:
 def _more(fleet: _Fleet, wanted: int) -> Plan:
     missing = wanted - fleet.active
     # Those with a job left are warm, and those that are about to be deleted stay gone.
-    able = [pod for pod in fleet.draining if pod.activity and not (fleet.excess and pod.name in fleet.fit)]
+    able = [
+        pod for pod in fleet.draining if pod.status and fleet.orders and not (fleet.excess and pod.name in fleet.fit)
+    ]
     recall = tuple(sorted(able, key=lambda pod: (pod.drained, not pod.ready, pod.name))[:missing])
     grow = missing - len(recall)
     reason: Reason = "undrain"
     if grow:
         reason = "no_data" if fleet.blind else "reverted" if fleet.decision.workers <= fleet.active else "up"
-    return _plan(fleet, reason, wanted, replicas=fleet.set.replicas + grow if grow else None, recall=recall)
+    # Those that drain and cannot be called back still have their pods.
+    most = max(fleet.set.policy.bounds.maximum, fleet.set.replicas)
+    replicas = min(fleet.set.replicas + grow, most)
+    return _plan(fleet, reason, wanted, replicas=replicas if replicas != fleet.set.replicas else None, recall=recall)
 
 
 def _less(fleet: _Fleet, wanted: int) -> Plan:
     surplus = fleet.active - wanted
-    able = [pod for pod in fleet.live if pod.ready and pod.activity and not fleet.drains(pod) and not fleet.is_recalled(pod)]
+    able = [
+        pod for pod in fleet.live if pod.ready and pod.status and not fleet.drains(pod) and not fleet.is_recalled(pod)
+    ]
     drain = tuple(sorted(able, key=_idleness)[:surplus])
     if not drain and not any(pod.started for pod in fleet.live) and not fleet.excess:
         # Pods that never came to run hold nothing.
         return _plan(fleet, "down", wanted, replicas=fleet.set.replicas - surplus)
+    if not fleet.orders:
+        return _plan(fleet, "no_control", wanted)
     return _plan(fleet, "drain" if drain else "draining", wanted, drain=drain)
 
 
@@ -276,8 +287,8 @@ def _plan(
 
 
 def _idleness(pod: Pod) -> tuple[int, float, str]:
-    assert pod.activity is not None  # noqa: S101 - only those that answered are asked about
-    return pod.activity.running, pod.activity.oldest_job_seconds, pod.name
+    assert pod.status is not None  # noqa: S101 - only those that answered are asked about
+    return pod.status.held, pod.status.oldest_job_seconds, pod.name
 
 
 def _orders(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from warren.status import WorkerStatus
+
 COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 """Of pods that are ready alike, a ReplicaSet deletes those that cost less first (Kubernetes, "Pod deletion cost")."""
 DRAINED_COST: Final = -1000
@@ -15,23 +17,6 @@ SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 _GENERATION: Final = "pod-template-hash"
 _CONTAINER: Final = "worker"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
-    """What a worker says of itself on its probe port.
-
-    Attributes:
-        worker: Its name, which orders call it by.
-        running: Jobs that run now.
-        oldest_job_seconds: How long the oldest of them has been running.
-        draining: It takes no new work.
-    """
-
-    worker: str
-    running: int
-    oldest_job_seconds: float = 0.0
-    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +32,7 @@ class Pod:
         terminating: It is told to end.
         cost: Its deletion cost.
         guarded: It is marked as not to be disrupted.
-        activity: What its worker does, or None when it does not answer.
+        status: What its worker does, or None when it does not answer.
     """
 
     name: str
@@ -58,7 +43,7 @@ class Pod:
     terminating: bool = False
     cost: int = 0
     guarded: bool = False
-    activity: Activity | None = None
+    status: WorkerStatus | None = None
 
     @property
     def generation(self) -> str:
@@ -68,17 +53,17 @@ class Pod:
     @property
     def draining(self) -> bool:
         """Its worker says that it takes no new work."""
-        return self.activity is not None and self.activity.draining
+        return self.status is not None and self.status.draining
 
     @property
     def drained(self) -> bool:
-        """Its worker takes no new work and runs nothing."""
-        return self.activity is not None and self.activity.draining and self.activity.running == 0
+        """Its worker takes no new work and holds none."""
+        return self.status is not None and self.status.drained
 
     @property
     def busy(self) -> bool:
-        """A job may be running in it: a worker that does not answer counts as busy."""
-        return self.started and (self.activity is None or self.activity.running > 0)
+        """It may hold a job: a worker that does not answer counts as busy."""
+        return self.started and (self.status is None or self.status.held > 0)
 
 
 def read_pod(pod: Mapping[str, Any]) -> Pod | None:
@@ -106,7 +91,7 @@ def wanted_cost(pod: Pod) -> int:
     """Say what a pod should cost that is not to be deleted: more, the longer its oldest job runs."""
     if not pod.busy:
         return 0
-    age = 0.0 if pod.activity is None else pod.activity.oldest_job_seconds
+    age = 0.0 if pod.status is None else pod.status.oldest_job_seconds
     return min(BUSY_COST + int(age), MOST_COST)
 
 

@@ -60,10 +60,14 @@ def read_set(deployment: Mapping[str, Any]) -> WorkerSet:
     """
     metadata, spec = deployment["metadata"], deployment["spec"]
     name, told = metadata["name"], _annotations(deployment)
-    queues = tuple(part.partition("=")[0].strip() for part in told.get(f"{PREFIX}queues", "").split(",") if part.strip())
+    queues = tuple(
+        part.partition("=")[0].strip() for part in told.get(f"{PREFIX}queues", "").split(",") if part.strip()
+    )
     for queue in queues:
         if not QUEUE_NAME.fullmatch(queue):
-            raise SettingsError(f"{name}: annotation {PREFIX}queues names {queue!r:.100}: must match {QUEUE_NAME.pattern}")
+            raise SettingsError(
+                f"{name}: annotation {PREFIX}queues names {queue!r:.100}: must match {QUEUE_NAME.pattern}"
+            )
     if not queues:
         raise SettingsError(f"{name}: annotation {PREFIX}queues is empty: name the queues the set works on")
     status = deployment.get("status") or {}
@@ -93,8 +97,7 @@ def _policy(name: str, told: Mapping[str, str]) -> Policy:
         concurrency=concurrency,
         jobs_per_worker=_number(name, told, "target-per-worker", concurrency, least=1),
         slo_seconds=_seconds(name, told, "latency-slo-seconds", 30.0) or 30.0,
-        stable_seconds=_seconds(name, told, "stabilization-seconds", DEFAULT_STABLE_SECONDS, least=0.0)
-        or 0.0,
+        stable_seconds=_seconds(name, told, "stabilization-seconds", DEFAULT_STABLE_SECONDS, least=0.0) or 0.0,
     )
 
 

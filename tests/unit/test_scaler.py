@@ -143,11 +143,11 @@ def test_the_metrics_tell_the_fleet_and_the_reasons() -> None:
     def sample(name: str, **labels: str) -> float | None:
         return world.registry.get_sample_value(name, labels)
 
-    assert sample("warren_scaler_workers", state="desired") == 3
-    assert sample("warren_scaler_workers", state="actual") == 3
-    assert sample("warren_scaler_workers", state="draining") == 0
-    assert sample("warren_scaler_decisions_total", reason="up") == 1
-    assert sample("warren_scaler_decisions_total", reason="hold") == 1
+    assert sample("warren_scaler_workers", worker_set="local", state="desired") == 3
+    assert sample("warren_scaler_workers", worker_set="local", state="actual") == 3
+    assert sample("warren_scaler_workers", worker_set="local", state="draining") == 0
+    assert sample("warren_scaler_decisions_total", worker_set="local", reason="up") == 1
+    assert sample("warren_scaler_decisions_total", worker_set="local", reason="hold") == 1
 
 
 def test_a_loop_that_no_longer_turns_is_dead() -> None:

@@ -114,8 +114,10 @@ def test_a_worker_drains_when_told_and_goes_on_when_told(
         waits = bench.submit("quick")
         eventually(lambda: bench.unsettled() == 2)
         bench.order(Drain(workers=("worker-2", ME)))
-        eventually(lambda: bench.worker.pulse.unready() == "draining by order")
+        eventually(lambda: bench.worker.status.draining)
         eventually(lambda: len(bench.ready()) == 1)
+        # An unready pod would be the first that a ReplicaSet deletes.
+        assert bench.worker.pulse.unready() is None
         gauge = bench.sample("warren_worker_draining")
         early = "drained" in events_of(caplog)
         release.set()
@@ -186,7 +188,7 @@ def test_a_worker_that_ends_heeds_no_order_to_go_on(registry: Registry, release:
     with running(registry) as bench:
         bench.event(bench.submit("hold"), State.RUNNING)
         bench.order(Drain(workers=(ME,)))
-        eventually(lambda: bench.worker.pulse.unready() == "draining by order")
+        eventually(lambda: bench.worker.status.draining)
         ending = threading.Thread(target=bench.worker.drain, args=(20,))
         ending.start()
         eventually(lambda: bench.worker.pulse.unready() == "draining")

@@ -19,6 +19,8 @@ from warren_scaler.settings import ScalerSettings
 logger = logging.getLogger(__name__)
 
 _STUCK_INTERVALS: Final = 30
+LOCAL: Final = "local"
+"""The worker set of processes, in metrics."""
 
 
 class Loop:
@@ -80,10 +82,10 @@ class Loop:
 
     def _tell(self, step: Step, work: Work | None) -> None:
         size = self._fleet.size()
-        self._decisions.labels(reason=step.reason).inc()
-        self._workers.labels(state="desired").set(step.desired)
-        self._workers.labels(state="actual").set(size.active)
-        self._workers.labels(state="draining").set(size.draining)
+        self._decisions.labels(worker_set=LOCAL, reason=step.reason).inc()
+        self._workers.labels(worker_set=LOCAL, state="desired").set(step.desired)
+        self._workers.labels(worker_set=LOCAL, state="actual").set(size.active)
+        self._workers.labels(worker_set=LOCAL, state="draining").set(size.draining)
         if step.grow or step.drain:
             logger.info(
                 "%s to %d workers: %s jobs ready, %s running",

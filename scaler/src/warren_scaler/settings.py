@@ -47,3 +47,26 @@ class ScalerSettings(Settings):
             concurrency=self.jobs_per_worker,
             stable_seconds=self.stable_seconds,
         )
+
+
+class ClusterSettings(Settings):
+    """Where the scaler finds its worker sets on Kubernetes; their own values are annotations of their Deployments."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_SCALER_")
+
+    namespace: str = ""
+    """Namespace of the worker sets. Default: the pod's own."""
+    selector: str = "app.kubernetes.io/part-of=warren,app.kubernetes.io/component=worker"
+    """Labels of the Deployments and pods of workers. Default: all workers of Warren; with several releases in a
+    namespace name `app.kubernetes.io/instance` too."""
+    lease: Annotated[str, Field(min_length=1, max_length=253)] = "warren-scaler"
+    """Name of the Lease that says which replica leads. Default `warren-scaler`."""
+    lease_seconds: Annotated[int, Field(ge=3, le=300)] = 10
+    """How long a leader may be silent before another takes its place. Default 10 s; it renews every 1.5 s."""
+    interval_seconds: Seconds = 2.0
+    """Time between two looks at queues, Deployments and pods. Default 2 s."""
+    status_port: Annotated[int, Field(ge=1, le=65535)] = 9100
+    """Probe port of the workers, where they tell what they run. Default 9100."""
+    guard: bool = False
+    """Mark pods whose job has run for 30 s as not to be disrupted, for the cluster autoscaler and for Karpenter; off
+    again when they are idle. Needs the right to patch pods. Default off."""

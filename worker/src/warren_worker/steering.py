@@ -18,7 +18,6 @@ from warren_worker.timers import Timers
 
 logger = logging.getLogger(__name__)
 
-DRAINING: Final = "draining by order"
 DRAINED: Final = "drained by order"
 
 
@@ -121,7 +120,7 @@ class Steering:
             if self._draining or self._ended:
                 return
             self._draining = True
-            self._pulse.drain(DRAINING)
+            self._pulse.wind_down()
         self._meters.draining.set(1)
         self._consuming.close()
         returned = self.return_unwanted()

@@ -22,6 +22,8 @@ TOLD = {"worker": "w", "concurrency": 2, "running": 1, "waiting": 3, "oldest_job
         waiting=st.integers(0, 1000),
         oldest_job_seconds=st.floats(0, 1e6),
         draining=st.booleans(),
+        ended=st.integers(0, 10**9),
+        ended_seconds=st.floats(0, 1e9),
     )
 )
 def test_a_status_survives_the_wire(status: WorkerStatus) -> None:
@@ -33,7 +35,15 @@ def test_fields_of_a_newer_release_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"running": "1"}, {"running": True}, {"worker": 7}, {"draining": None}, {"oldest_job_seconds": "old"}]
+    "wrong",
+    [
+        {"running": "1"},
+        {"running": True},
+        {"worker": 7},
+        {"draining": None},
+        {"oldest_job_seconds": "old"},
+        {"ended": 1.5},
+    ],
 )
 def test_a_status_with_a_wrong_field_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):

@@ -150,10 +150,13 @@ def test_a_worker_tells_what_it_does(registry: Registry, release: threading.Even
         draining = bench.worker.status
         release.set()
         eventually(lambda: bench.worker.status.drained)
+        ended = bench.worker.status
 
     assert (idle.worker, idle.concurrency, idle.held, idle.oldest_job_seconds, idle.draining) == (ME, 2, 0, 0, False)
     assert (busy.running, busy.waiting, busy.draining) == (2, 1, False)
     assert (draining.running, draining.drained) == (2, False)
+    assert (busy.ended, ended.ended) == (0, 2)
+    assert 0.1 < ended.ended_seconds < 60
 
 
 def test_an_idle_worker_is_drained_at_once_and_only_once(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:

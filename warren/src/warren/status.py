@@ -18,6 +18,8 @@ class WorkerStatus:
         waiting: Jobs it holds that wait for one.
         oldest_job_seconds: How long the oldest running job has run, 0 without one.
         draining: It takes no work: it was told so, or it ends. Drained when nothing runs any more.
+        ended: Runs that ended since it started, but for those it gave back.
+        ended_seconds: How long they took, all together.
     """
 
     worker: str
@@ -26,6 +28,8 @@ class WorkerStatus:
     waiting: int
     oldest_job_seconds: float
     draining: bool
+    ended: int = 0
+    ended_seconds: float = 0.0
 
     @property
     def held(self) -> int:
@@ -58,6 +62,8 @@ def decode_status(body: bytes) -> WorkerStatus:
             waiting=_typed(told, "waiting", int),
             oldest_job_seconds=_typed(told, "oldest_job_seconds", float, int),
             draining=_typed(told, "draining", bool),
+            ended=_typed({"ended": 0} | told, "ended", int),
+            ended_seconds=_typed({"ended_seconds": 0} | told, "ended_seconds", float, int),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"not a worker's status: {error!r:.100} in {body!r:.200}") from error

@@ -37,6 +37,7 @@ from warren_worker.settler import Settler
 from warren_worker.slots import Ask, Slots
 from warren_worker.steering import Steering
 from warren_worker.suspects import Suspects
+from warren_worker.tally import Tally
 from warren_worker.timers import Timers
 from warren_worker.tokens import Grant, Tokens
 
@@ -95,6 +96,7 @@ class Worker:
             begin=self._start,
         )
         self._control = Control(transport, self._outbox, self._suspects.listening(self._on_order), self._on_synced)
+        self._tally = Tally()
         self._copies = Copies(self._control.forget_id)
         self._tokens = Tokens(transport, self._timers, self._rng, self._control.limits, self._fill)
         self._slots = Slots(settings.concurrency, self._priority, self._tokens, meters.running, self._on_gone)
@@ -131,6 +133,8 @@ class Worker:
             waiting=self._slots.waiting,
             oldest_job_seconds=max(now_ms - oldest_ms, 0) / 1000,
             draining=self.pulse.draining,
+            ended=self._tally.ended,
+            ended_seconds=self._tally.seconds,
         )
 
     def start(self) -> None:
@@ -364,6 +368,8 @@ class Worker:
             settlement = settle.settle(judged, run.job, self._moment(run), self._rng)
         seconds = (self._now_ms() - run.started_ms) / 1000
         self._meters.ended(run.delivery.queue, run.job.task.name, settlement.outcome, seconds)
+        if judged is not None:
+            self._tally.add(seconds)
         _log_end(run.job, judged or outcome, settlement)
         if not settlement.again and not isinstance(judged, Cancelled):
             self._control.forget(run.job.envelope)

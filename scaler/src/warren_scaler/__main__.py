@@ -61,13 +61,10 @@ def run(stop: StopSignal) -> int:
     """
     settings, life, broker = load(ScalerSettings), load(LifeSettings), load(BrokerSettings)
     configure_logs(load(LogSettings), component="scaler")
-    # Our probe port is ours; each worker takes a free one.
-    environment = dict(os.environ) | {
-        "WARREN_PROBE_BIND": "127.0.0.1:0",
-        "WARREN_DRAIN_SECONDS": str(life.drain_seconds),
-    }
+    environment = dict(os.environ) | {"WARREN_DRAIN_SECONDS": str(life.drain_seconds)}
     fleet = LocalFleet([sys.executable, "-m", "warren_worker"], environment, settings.log_folder)
     with Closing() as closing:
+        closing.add("fleet", fleet.close)
         management = Management(broker)
         closing.add("management", management.close)
         loop = Loop(fleet, Depths(management).look, settings)

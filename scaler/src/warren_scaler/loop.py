@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from warren.lifecycle import StopSignal
 from warren.metrics import counter, gauge
-from warren.scaling import Wish, decide
+from warren.pace import Pace, learn
+from warren.scaling import Decision, Wish, decide
 from warren_scaler.decision import Step, Work, observe, plan
-from warren_scaler.fleet import Fleet
+from warren_scaler.fleet import Fleet, Member
 from warren_scaler.settings import ScalerSettings
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Loop:
         self._look = look
         self._settings = settings
         self._clock = clock
+        self._pace = Pace()
+        self._concurrency = settings.jobs_per_worker
         self._memory: tuple[Wish, ...] = ()
         self._last_step: float = clock()
         self._workers = gauge("warren_scaler_workers", registry)
@@ -56,15 +59,16 @@ class Loop:
         """Look, decide and act once."""
         work = self._look()
         now = self._clock()
-        size = self._fleet.size()
-        decision = decide(observe(work, size), self._settings.policy, now, self._memory)
+        members = self._fleet.members()
+        self._learn(members)
+        seen = observe(work, members, self._pace.expected_seconds)
+        decision = decide(seen, self._settings.policy(self._concurrency), now, self._memory)
         self._memory = decision.memory
-        step = plan(decision, work, size)
-        if step.grow:
-            self._fleet.grow(step.grow)
+        step = plan(decision, members)
+        started = self._fleet.grow(step.grow) if step.grow else 0
         if step.drain:
             self._fleet.drain(step.drain)
-        self._tell(step, work)
+        self._tell(step, decision, members, started)
         self._last_step = now
         return step
 
@@ -80,18 +84,25 @@ class Loop:
         limit = max(60.0, _STUCK_INTERVALS * self._settings.interval_seconds)
         return f"the loop has not turned for {age:.0f} s" if age > limit else None
 
-    def _tell(self, step: Step, work: Work | None) -> None:
-        size = self._fleet.size()
+    def _learn(self, members: Sequence[Member]) -> None:
+        """Learn how long jobs take and how many a worker runs at once; it is still known when there is none."""
+        told = [member.status for member in members if member.status is not None]
+        self._pace = learn(self._pace, told)
+        if told:
+            self._concurrency = max(status.concurrency for status in told)
+
+    def _tell(self, step: Step, decision: Decision, before: Sequence[Member], started: int) -> None:
+        draining = sum(member.draining for member in before) + len(step.drain)
+        active = len(before) - draining + started
         self._decisions.labels(worker_set=LOCAL, reason=step.reason).inc()
         self._workers.labels(worker_set=LOCAL, state="desired").set(step.desired)
-        self._workers.labels(worker_set=LOCAL, state="actual").set(size.active)
-        self._workers.labels(worker_set=LOCAL, state="draining").set(size.draining)
-        if step.grow or step.drain:
+        self._workers.labels(worker_set=LOCAL, state="actual").set(active)
+        self._workers.labels(worker_set=LOCAL, state="draining").set(draining)
+        if started or step.drain:
             logger.info(
-                "%s to %d workers: %s jobs ready, %s running",
+                "%s to %d workers: %s",
                 step.reason,
-                step.desired,
-                work.ready if work else "unknown",
-                work.unacked if work else "unknown",
-                extra={"event": "scaled", "desired": step.desired, "active": size.active, "reason": step.reason},
+                active,
+                decision.target.explanation,
+                extra={"event": "scaled", "desired": step.desired, "active": active, "reason": step.reason},
             )

@@ -19,10 +19,12 @@ class ScalerSettings(Settings):
 
     min: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Fewest workers. Default 0: nothing runs while there is nothing to do."""
-    max: Annotated[int, Field(ge=0, le=10_000)] = 4
-    """Most workers. Default 4."""
+    max: Annotated[int, Field(ge=0, le=10_000)] = 8
+    """Most workers. Default 8."""
+    slo_seconds: Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)] = 30.0
+    """How long a job may wait for its start. Default 30 s."""
     jobs_per_worker: Annotated[int, Field(ge=1)] = 10
-    """Jobs, waiting and running, that one worker is expected to take on. Default 10, a worker's default concurrency."""
+    """Jobs, waiting and running, to a worker while none has ended yet. Default 10, a worker's default concurrency."""
     interval_seconds: Seconds = 1.0
     """Time between two looks at the queues. Default 1 s; the broker itself counts no more often."""
     stable_seconds: Annotated[float, Field(ge=0, le=86400)] = 5.0
@@ -39,12 +41,17 @@ class ScalerSettings(Settings):
             )
         return self
 
-    @property
-    def policy(self) -> Policy:
-        """What the fleet is held to, as the policy takes it."""
+    def policy(self, concurrency: int) -> Policy:
+        """Return what the fleet is held to.
+
+        Args:
+            concurrency: Jobs that one worker runs at once.
+        """
         return Policy(
             bounds=Bounds(minimum=self.min, maximum=self.max),
-            concurrency=self.jobs_per_worker,
+            concurrency=concurrency,
+            slo_seconds=self.slo_seconds,
+            jobs_per_worker=self.jobs_per_worker,
             stable_seconds=self.stable_seconds,
         )
 

@@ -1,7 +1,7 @@
 """The built-in scaler on a real cluster: one step up, no busy worker killed on the way down, a leader that dies.
 
 Needs the charts warren-rabbitmq, warren-topology and warren in the namespace WARREN_E2E_NAMESPACE, the latter with
-`ci/e2e-scaler-values.yaml`: a set `default` of at most 20 workers, one job each, and the task `nap.nap`.
+`ci/e2e-scaler-values.yaml`: a set `default` of at most 20 workers, one job each, and the task `nap`.
 """
 
 from __future__ import annotations
@@ -116,10 +116,12 @@ def running_pods() -> int:
 
 
 def submit(server: httpx.Client, count: int, seconds: float) -> list[str]:
-    jobs = [{"task": "nap.nap", "args": {"seconds": seconds}}] * count
+    jobs = [{"task": "nap", "arguments": {"seconds": seconds}}] * count
     answer = server.post("/v1/jobs/batch", json={"jobs": jobs})
     assert answer.status_code in (200, 202, 207), answer.text
-    return [item["id"] for item in answer.json()["jobs"]]
+    items = answer.json()["jobs"]
+    assert all("id" in item for item in items), items[0]
+    return [item["id"] for item in items]
 
 
 def job(server: httpx.Client, job_id: str) -> Any:

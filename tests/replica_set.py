@@ -111,7 +111,7 @@ class SimulatedCluster:
             if known.name == pod and COST in annotations:
                 known.cost = int(annotations[COST] or 0)
 
-    def tell(self, worker_set: WorkerSet, reason: str, message: str, *, warning: bool = False) -> None:  # noqa: ARG002
+    def tell(self, worker_set: WorkerSet, reason: str, message: str, *, warning: bool = False) -> None:
         self.events.append((reason, message))
 
     def drain(self, workers: Sequence[str]) -> None:

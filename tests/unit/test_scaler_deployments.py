@@ -30,8 +30,8 @@ class Stage:
         """Return a scaler that knows nothing yet."""
         self.controller = Controller(
             self.cluster,
-            lambda: self.cluster.look(),
-            lambda pods: self.cluster.ask(pods),
+            self.cluster.look,
+            self.cluster.ask,
             self.cluster,
             leading=lambda: self.leading,
             meters=Meters(self.registry),

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -149,6 +151,21 @@ def leader() -> str:
     return str(found("lease", "warren-scaler")["spec"]["holderIdentity"])
 
 
+def kill(pod: str) -> None:
+    """End a pod's process without a warning where it is one of this machine, else delete the pod by force."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"HOSTNAME={pod}".encode() in environment:
+            os.kill(int(folder.name), signal.SIGKILL)
+            told("killed", "SIGKILL")
+            return
+    kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    told("killed", "deleted by force")
+
+
 def told(name: str, value: object) -> None:
     print(f"{name}: {value}")
 
@@ -207,7 +224,7 @@ def test_another_leads_within_20_seconds_of_the_leaders_death_and_nothing_is_pat
     submitted = submit(server, 5, 30)
     eventually(lambda: replicas() == 5, 30, 0.5)
     died = time.time()
-    kubectl("delete", "pod", before.partition("_")[0], "--grace-period=0", "--force")
+    kill(before.partition("_")[0])
     submitted += submit(server, 7, 30)
 
     eventually(lambda: replicas() == 12, 60, 0.5)
@@ -228,7 +245,7 @@ def test_replicas_set_by_hand_are_put_back_with_an_event(watch: Watch) -> None:
     eventually(lambda: replicas() == 0, 120, 1)
 
     told("put back after", round(time.time() - begun, 1))
-    assert "somebody else set replicas to 3; the scaler keeps 0" in events("ReplicasChanged", begun)[0]
+    assert "somebody else set replicas from 0 to 3" in events("ReplicasChanged", begun)[0]
 
 
 def test_a_paused_set_is_scaled_by_hand_alone(server: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,9 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from replica_set import SimulatedCluster, SimulatedPod
 from warren.errors import KubernetesError, NotPermitted
+from warren.lifecycle import StopSignal
+from warren_scaler.__main__ import main
+from warren_scaler.decision import Work
 from warren_scaler.deployments.controller import DEAF_SECONDS, Controller
 from warren_scaler.deployments.meters import Meters
 from warren_scaler.deployments.plan import ORDER_SECONDS
+from warren_scaler.deployments.sets import WorkerSet
 
 
 class Stage:
@@ -166,7 +171,7 @@ def test_a_change_by_hand_is_reverted_with_an_event() -> None:
     stage.until(0)
 
     assert len(told) == 1
-    assert "somebody else set replicas to 3" in told[0]
+    assert "somebody else set replicas from 0 to 3" in told[0]
 
 
 def test_pods_taken_away_by_hand_are_put_back_at_once() -> None:
@@ -301,3 +306,121 @@ def test_pods_that_never_came_to_run_are_let_go_without_a_drain() -> None:
 
     assert stage.cluster.scales == [0]
     assert stage.cluster.orders_given == []
+
+
+def test_a_scale_that_fails_is_tried_again_and_is_no_change_by_hand(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage()
+    stage.cluster.queue = [1_000] * 8
+    with monkeypatch.context() as patched:
+
+        def lost(worker_set: WorkerSet, replicas: int) -> None:
+            # It was done, and the answer was lost.
+            stage.cluster.replicas = replicas
+            raise KubernetesError("the API server does not answer")
+
+        patched.setattr(stage.cluster, "scale", lost)
+        stage.step()
+    stage.step(3)
+
+    assert stage.cluster.replicas == 8
+    assert stage.reasons == []
+    assert "workers cannot be scaled: the API server does not answer" in caplog.text
+
+
+def test_a_scale_that_meets_a_change_by_hand_is_decided_on_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    stage.step()
+    stage.cluster.queue = [1_000] * 8
+    real = stage.cluster.scale
+
+    def late(worker_set: WorkerSet, replicas: int) -> None:
+        stage.cluster.replicas = 2
+        monkeypatch.setattr(stage.cluster, "scale", real)
+        real(worker_set, replicas)
+
+    monkeypatch.setattr(stage.cluster, "scale", late)
+    stage.step(2)
+
+    assert stage.cluster.scales == [8]
+    assert stage.reasons == ["ReplicasChanged", "ScaledUp"]
+
+
+def test_a_leader_that_lost_the_lead_since_it_looked_does_nothing() -> None:
+    stage = Stage()
+    stage.settle(4)
+    stage.step(3)
+    answers = iter([True])
+    stage.controller._leading = lambda: next(answers, False)
+
+    stage.step()
+
+    assert (stage.cluster.scales, stage.cluster.orders_given) == ([], [])
+
+
+def test_events_that_cannot_be_recorded_hold_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise KubernetesError("events is forbidden")
+
+    monkeypatch.setattr(stage.cluster, "tell", refuse)
+    stage.cluster.queue = [2] * 8
+    stage.step()
+    stage.until_done()
+
+    assert stage.cluster.scales[0] == 8
+    assert caplog.text.count("events cannot be recorded") == 1
+
+
+def test_busy_pods_are_guarded_when_asked_for_and_idle_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    stage.settle(2, jobs=1)
+    stage.cluster.silence = 0.0
+    stage.cluster.pod_list[0].age = 100
+    stage.controller._guard = True
+    told: list[tuple[str, dict[str, str | None]]] = []
+
+    def gone(pod: str, annotations: dict[str, str | None]) -> None:
+        told.append((pod, annotations))
+        raise KubernetesError("pod not found")
+
+    monkeypatch.setattr(stage.cluster, "annotate", gone)
+    stage.step()
+
+    assert told == [
+        (
+            "pod-0",
+            {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"},
+        )
+    ]
+
+
+def test_the_loop_turns_until_told_to_stop_and_is_dead_when_it_does_not() -> None:
+    stage = Stage()
+    stop = StopSignal()
+
+    def once() -> dict[str, Work]:
+        stop.request()
+        return {"warren.q.default": Work(ready=1, unacked=0)}
+
+    stage.controller._look = once
+    stage.controller.run(stop)
+    alive = stage.controller.dead()
+    stage.now += 121
+
+    assert stage.cluster.scales == [1]
+    assert alive is None
+    assert stage.controller.dead() == "the loop has not turned for 121 s"
+
+
+def test_without_a_cluster_the_program_ends_with_a_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+
+    assert main(["kubernetes"]) == 2
+    assert "no cluster" in capsys.readouterr().err

@@ -83,7 +83,7 @@ class Plan:
         drain: Pods whose workers are to be told to drain.
         recall: Pods whose workers are to be told to go on.
         costs: Deletion costs to set, by pod.
-        by_hand: Somebody else changed the replicas since the last decision.
+        changed_from: What the Deployment was told last, if somebody else has changed it since.
     """
 
     desired: int
@@ -95,7 +95,7 @@ class Plan:
     drain: tuple[Pod, ...] = ()
     recall: tuple[Pod, ...] = ()
     costs: Mapping[str, int] = field(default_factory=dict)
-    by_hand: bool = False
+    changed_from: int | None = None
 
 
 def plan(sight: Sight, memory: Memory, now: float) -> tuple[Plan, Memory]:
@@ -287,7 +287,7 @@ def _plan(
         drain=drain,
         recall=recall,
         costs=fleet.costs(),
-        by_hand=fleet.by_hand,
+        changed_from=fleet.memory.replicas if fleet.by_hand else None,
     )
 
 

@@ -156,8 +156,8 @@ class Controller:
             self._tell(
                 worker_set,
                 "ReplicasChanged",
-                f"somebody else set replicas from {chosen.changed_from} to {worker_set.replicas}; the scaler brings them "
-                "to what the queues need (annotate the Deployment with warren.dev/paused=true to keep it out)",
+                f"somebody else set replicas from {chosen.changed_from} to {worker_set.replicas}; the scaler brings "
+                "them to what the queues need (annotate the Deployment with warren.dev/paused=true to keep it out)",
                 warning=True,
             )
         if (chosen.drain or chosen.recall) and not self._give_orders(worker_set, chosen):

@@ -33,3 +33,30 @@ scaleDown:
       periodSeconds: 60
   selectPolicy: Min
 {{- end -}}
+
+{{/* dict root, set, value: KEDA's triggers, one for each queue. */}}
+{{- define "warren.triggers" -}}
+{{- $root := .root -}}
+{{- $auto := .set.autoscaling -}}
+{{- $value := .value -}}
+{{- range .set.queues }}
+{{- $queue := splitList "=" . | first }}
+- type: rabbitmq
+  name: {{ $queue | quote }}
+  # Waiting and running jobs by the average: with Value, pods that drain would count as capacity.
+  metricType: AverageValue
+  metadata:
+    {{- if eq $auto.keda.protocol "http" }}
+    host: {{ printf "%s/" (include "warren.broker.managementUrl" $root | trimSuffix "/") | quote }}
+    {{- else }}
+    host: {{ printf "%s://%s:%s/" (ternary "amqps" "amqp" $root.Values.rabbitmq.tls.enabled) (include "warren.broker.host" $root) (include "warren.broker.port" $root) | quote }}
+    {{- end }}
+    protocol: {{ $auto.keda.protocol | quote }}
+    vhostName: {{ $root.Values.rabbitmq.vhost | quote }}
+    queueName: warren.q.{{ $queue }}
+    mode: QueueLength
+    value: {{ $value | quote }}
+  authenticationRef:
+    name: {{ $auto.keda.authenticationRef | default (printf "%s-keda" (include "warren.fullname" $root)) | quote }}
+{{- end }}
+{{- end -}}

@@ -138,13 +138,16 @@
 {{- end -}}
 {{- end -}}
 {{- with get $.Values.workerSets $name -}}
-{{- range $wrong := without (list "keda" "hpa" "scaler") $auto.mode -}}
+{{- range $wrong := without (list "keda" "hpa" "scaler") (trimSuffix "Job" $auto.mode) -}}
 {{- if and (ne $auto.mode "none") (dig "autoscaling" $wrong dict (get $.Values.workerSets $name)) -}}
 {{- fail (printf "%s.autoscaling.mode is %s and %s.autoscaling.%s is filled in: a set has one autoscaler" $path $auto.mode $path $wrong) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if eq $auto.mode "keda" -}}
+{{- if has $auto.mode (list "keda" "kedaJob") -}}
+{{- if and (eq $auto.mode "kedaJob") (eq $auto.keda.protocol "amqp") -}}
+{{- fail (printf "%s.autoscaling.keda.protocol is amqp and mode is kedaJob: running jobs must be counted, or no more pods are started beside them; use http" $path) -}}
+{{- end -}}
 {{- if and (eq $auto.keda.protocol "amqp") (not $auto.keda.acceptInFlightBlindness) -}}
 {{- fail (printf "%s.autoscaling.keda.protocol is amqp: it cannot see running jobs and may scale busy workers to none; use http, or set acceptInFlightBlindness to true" $path) -}}
 {{- end -}}
@@ -203,6 +206,9 @@
 {{- define "warren.checks.kinds" -}}
 {{- $wanted := list -}}
 {{- range $name, $set := include "warren.sets" . | fromYaml -}}
+{{- if eq $set.autoscaling.mode "kedaJob" -}}
+{{- $wanted = append $wanted (dict "path" (printf "workerSets.%s.autoscaling.mode is kedaJob" $name) "kind" "keda.sh/v1alpha1/ScaledJob" "install" "helm install keda keda --repo https://kedacore.github.io/charts --namespace keda --create-namespace") -}}
+{{- end -}}
 {{- if eq $set.autoscaling.mode "keda" -}}
 {{- $wanted = append $wanted (dict "path" (printf "workerSets.%s.autoscaling.mode is keda" $name) "kind" "keda.sh/v1alpha1/ScaledObject" "install" "helm install keda keda --repo https://kedacore.github.io/charts --namespace keda --create-namespace") -}}
 {{- end -}}

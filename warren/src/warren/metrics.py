@@ -1,7 +1,7 @@
 """The metrics vocabulary: names, help, labels and buckets, in one place, so that no two components disagree.
 
 Names are `warren_<noun>_<unit>[_total]`. Labels are bounded: `queue`, `task` (known tasks only, all others fold into
-`unknown`), `outcome` and a few fixed words.
+`unknown`), `outcome`, `worker_set` (Deployments of the release) and a few fixed words.
 """
 
 from __future__ import annotations

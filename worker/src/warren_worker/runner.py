@@ -99,7 +99,7 @@ class Worker:
         self._tally = Tally()
         self._copies = Copies(self._control.forget_id)
         self._tokens = Tokens(transport, self._timers, self._rng, self._control.limits, self._fill)
-        self._slots = Slots(settings.concurrency, self._priority, self._tokens, meters.running, self._on_gone)
+        self._slots = Slots(settings.slots, self._priority, self._tokens, meters.running, self._on_gone)
         self.pulse = Pulse(transport, self._timers)
         self._consuming = Consuming(self.queues, self._subscribe, self._control.paused, self.pulse.watch)
         self._steering = Steering(
@@ -128,7 +128,7 @@ class Worker:
         ages = sorted((max(now_ms - run.started_ms, 0) / 1000 for run in running if run.started_ms), reverse=True)
         return WorkerStatus(
             worker=self._name,
-            concurrency=self._settings.concurrency,
+            concurrency=self._settings.slots,
             running=len(running),
             waiting=self._slots.waiting,
             oldest_job_seconds=ages[0] if ages else 0.0,
@@ -141,7 +141,7 @@ class Worker:
     def start(self) -> None:
         """Begin to work, once the orders given so far are known."""
         self._timers.start()
-        self._meters.slots.set(self._settings.concurrency)
+        self._meters.slots.set(self._settings.slots)
         self._control.start()
 
     def _on_order(self, order: Order) -> None:
@@ -330,6 +330,8 @@ class Worker:
             self._timers.after(0, self._fill)
             return
         run.started_ms = self._now_ms()
+        if self._settings.once:
+            self._steering.take_no_more()
         run.throttle = Throttle(self._timers, self._tell_running)
         self._meters.started(run)
         self._tell_running(run)

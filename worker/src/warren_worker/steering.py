@@ -84,6 +84,10 @@ class Steering:
             case _:
                 return
 
+    def take_no_more(self) -> None:
+        """Drain without an order: what runs is the last there will be."""
+        self._drain()
+
     def end(self) -> None:
         """Heed no more orders to drain or to go on: the process ends."""
         with self._lock:

@@ -25,7 +25,6 @@ from warren_scaler.deployments.sets import WorkerSet
 
 REQUEST_SECONDS: Final = (2.0, 5.0)
 """To connect, and to answer."""
-_MERGE: Final = "application/merge-patch+json"
 _NOT_FOUND: Final = 404
 _MESSAGE_MAX: Final = 1000
 
@@ -117,7 +116,7 @@ class ApiCluster:
         return {"label_selector": self._selector}
 
     def _patch(self, what: str, call: Callable[..., Any], body: Mapping[str, Any]) -> None:
-        _ask(what, call, self._namespace, body, _content_type=_MERGE)
+        _ask(what, call, self._namespace, body)
 
 
 class ApiLeases:

@@ -152,12 +152,12 @@ class Controller:
 
     def _act(self, worker_set: WorkerSet, chosen: Plan, memory: Memory, following: Memory) -> Memory:
         """Carry a decision out, and return what is to be remembered of it."""
-        if chosen.by_hand:
+        if chosen.changed_from is not None:
             self._tell(
                 worker_set,
                 "ReplicasChanged",
-                f"somebody else set replicas to {worker_set.replicas}; the scaler keeps {chosen.desired} "
-                "(annotate the Deployment with warren.dev/paused=true to keep it out)",
+                f"somebody else set replicas from {chosen.changed_from} to {worker_set.replicas}; the scaler brings "
+                "them to what the queues need (annotate the Deployment with warren.dev/paused=true to keep it out)",
                 warning=True,
             )
         if (chosen.drain or chosen.recall) and not self._give_orders(worker_set, chosen):

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from warren.pace import Pace, learn
 from warren.scaling import Decision, Observation, Wish, decide
 from warren_scaler.decision import Work
 from warren_scaler.deployments.pods import BUSY_COST, DRAINED_COST, Pod, wanted_cost
@@ -49,6 +50,7 @@ class Memory:
 
     Attributes:
         wishes: The policy's memory.
+        pace: How long jobs run.
         replicas: What the Deployment was told last, or None.
         reverting: Somebody else changed the replicas, and they are not yet what they should be.
         fit: Pods that were found fit to be deleted the last time.
@@ -58,6 +60,7 @@ class Memory:
     """
 
     wishes: tuple[Wish, ...] = ()
+    pace: Pace = field(default_factory=Pace)
     replicas: int | None = None
     reverting: bool = False
     fit: frozenset[str] = frozenset()
@@ -80,7 +83,7 @@ class Plan:
         drain: Pods whose workers are to be told to drain.
         recall: Pods whose workers are to be told to go on.
         costs: Deletion costs to set, by pod.
-        by_hand: Somebody else changed the replicas since the last decision.
+        changed_from: What the Deployment was told last, if somebody else has changed it since.
     """
 
     desired: int
@@ -92,7 +95,7 @@ class Plan:
     drain: tuple[Pod, ...] = ()
     recall: tuple[Pod, ...] = ()
     costs: Mapping[str, int] = field(default_factory=dict)
-    by_hand: bool = False
+    changed_from: int | None = None
 
 
 def plan(sight: Sight, memory: Memory, now: float) -> tuple[Plan, Memory]:
@@ -115,6 +118,7 @@ def plan(sight: Sight, memory: Memory, now: float) -> tuple[Plan, Memory]:
     acts = not fleet.set.dry_run
     return chosen, Memory(
         wishes=fleet.decision.memory,
+        pace=fleet.pace,
         replicas=told if acts else fleet.set.replicas,
         reverting=fleet.reverting and fleet.active != fleet.target,
         fit=fleet.fit,
@@ -140,6 +144,7 @@ class _Fleet:
         # More pods than the Deployment asks for: the ReplicaSet is about to delete some, which are the drained ones.
         self.excess = max(len(self.live) - self.set.replicas, 0)
         self.active = max(self.set.replicas - max(len(self.draining) - self.excess, 0), 0)
+        self.pace = learn(memory.pace, (pod.status for pod in sight.pods if pod.status))
         self.decision = self._decide(sight)
         self.by_hand = memory.replicas not in (None, self.set.replicas) and not self.set.paused and not self.set.dry_run
         self.reverting = self.by_hand or memory.reverting
@@ -201,7 +206,8 @@ class _Fleet:
             leaving_jobs=sum(pod.status.held for pod in leaving if pod.status),
             running=sum(pod.status.held for pod in staying if pod.status) if known else None,
             busy_workers=sum(pod.busy for pod in staying),
-            expected_seconds=self.set.expected_seconds,
+            expected_seconds=self.set.expected_seconds or self.pace.expected_seconds,
+            job_seconds=tuple(seconds for pod in staying if pod.status for seconds in pod.status.job_seconds),
         )
         return decide(seen, self.set.policy, self._now, self.memory.wishes)
 
@@ -282,7 +288,7 @@ def _plan(
         drain=drain,
         recall=recall,
         costs=fleet.costs(),
-        by_hand=fleet.by_hand,
+        changed_from=fleet.memory.replicas if fleet.by_hand else None,
     )
 
 

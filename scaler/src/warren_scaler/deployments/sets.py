@@ -30,7 +30,7 @@ class WorkerSet:
         settled: The Deployment's controller has seen the newest specification.
         queues: The queues it works on, without priorities.
         policy: What it is held to.
-        expected_seconds: How long a job of its queues is expected to run, or None.
+        expected_seconds: How long a job of its queues is expected to run, or None to learn it from the workers.
         paused: Left alone, by annotation.
         dry_run: Decided on and not changed, by annotation.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warren.pace import REMEMBERED, Pace, learn
@@ -56,6 +56,7 @@ def test_old_runs_fade_as_new_ones_come() -> None:
     assert pace.expected_seconds == pytest.approx(10, rel=0.15)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.floats(0, 100)), max_size=30))
 def test_the_expectation_lies_among_the_runs_and_the_memory_is_bounded(turns: list[tuple[int, float]]) -> None:
     pace, ended, seconds = Pace(), 0, 0.0

@@ -296,3 +296,13 @@ def test_a_wrong_probe_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_unknown_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["elsewhere"]) == 2
     assert "usage: python -m warren_scaler local" in capsys.readouterr().err
+
+
+def test_a_job_that_runs_long_does_not_pass_for_a_free_slot() -> None:
+    world = World(max=50, slo_seconds=30, stable_seconds=0, jobs_per_worker=100)
+    world.step(ready=1, unacked=0)
+    world.fleet.tell(replace(status("w1", running=1, ended=50, seconds=100, concurrency=1), job_seconds=(600.0,)))
+
+    world.step(ready=29, unacked=1)
+
+    assert world.fleet.log == ["+1", "+2"]

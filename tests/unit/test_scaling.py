@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warren.scaling import Bounds, Decision, Observation, Policy, Wish, decide, find_target, remember
@@ -34,6 +34,7 @@ observations = st.builds(
     running=st.none() | counts,
     busy_workers=st.none() | st.integers(0, 300),
     expected_seconds=seconds,
+    job_seconds=st.lists(st.floats(0, 10**5), max_size=20).map(tuple),
 )
 
 
@@ -92,6 +93,26 @@ def test_busy_workers_with_short_jobs_do_not_ratchet_the_fleet_up() -> None:
     look = seen(ready=290, unacked=10, expected_seconds=1.0)
 
     assert held(10, POLICY, *((float(at), look) for at in range(50))).workers == 10
+
+
+def test_slots_of_jobs_that_run_long_do_not_pass_for_free() -> None:
+    """Ten jobs of an hour among jobs of 2 s: those that wait need workers of their own."""
+    look = seen(ready=60, unacked=10, current=10, running=10, busy_workers=10, expected_seconds=2.0)
+
+    early = find_target(replace(look, job_seconds=(1.0,) * 10), POLICY)
+    later = find_target(replace(look, job_seconds=(15.0,) * 10), POLICY)
+    long = find_target(replace(look, job_seconds=(600.0,) * 10), POLICY)
+
+    assert (early.workers, later.workers, long.workers) == (10, 10, 14)
+    assert find_target(replace(look, ready=150, job_seconds=(15.0,) * 10), POLICY).workers == 15
+
+
+@settings(deadline=None)
+@given(observations, policies, st.floats(0, 10**5))
+def test_jobs_that_run_longer_never_ask_for_fewer_workers(look: Observation, policy: Policy, more: float) -> None:
+    older = replace(look, job_seconds=tuple(seconds + more for seconds in look.job_seconds))
+
+    assert find_target(older, policy).workers >= find_target(look, policy).workers
 
 
 def test_busy_workers_are_kept_when_little_is_left_to_do() -> None:
@@ -213,11 +234,13 @@ def test_a_lowered_maximum_holds_against_older_wishes() -> None:
     assert (decision.workers, decision.reason) == (2, "down")
 
 
+@settings(deadline=None)
 @given(observations, policies)
 def test_the_bounds_always_hold(look: Observation, policy: Policy) -> None:
     assert policy.bounds.minimum <= find_target(look, policy).workers <= policy.bounds.maximum
 
 
+@settings(deadline=None)
 @given(observations, policies, counts)
 def test_more_waiting_jobs_never_ask_for_fewer_workers(look: Observation, policy: Policy, more: int) -> None:
     assert look.ready is not None
@@ -226,6 +249,7 @@ def test_more_waiting_jobs_never_ask_for_fewer_workers(look: Observation, policy
     assert find_target(deeper, policy).workers >= find_target(look, policy).workers
 
 
+@settings(deadline=None)
 @given(observations, policies, counts)
 def test_more_unsettled_jobs_never_ask_for_fewer_workers(look: Observation, policy: Policy, more: int) -> None:
     assert look.unacked is not None
@@ -234,6 +258,7 @@ def test_more_unsettled_jobs_never_ask_for_fewer_workers(look: Observation, poli
     assert find_target(deeper, policy).workers >= find_target(look, policy).workers
 
 
+@settings(deadline=None)
 @given(observations, policies, st.floats(0, 1000))
 def test_longer_jobs_never_ask_for_fewer_workers(look: Observation, policy: Policy, more: float) -> None:
     short = replace(look, expected_seconds=look.expected_seconds or 0.0)
@@ -242,6 +267,7 @@ def test_longer_jobs_never_ask_for_fewer_workers(look: Observation, policy: Poli
     assert find_target(longer, policy).workers >= find_target(short, policy).workers
 
 
+@settings(deadline=None)
 @given(observations, policies)
 def test_never_fewer_than_are_busy(look: Observation, policy: Policy) -> None:
     workers = find_target(look, policy).workers
@@ -251,16 +277,18 @@ def test_never_fewer_than_are_busy(look: Observation, policy: Policy) -> None:
         assert workers >= min(1, policy.bounds.maximum)
 
 
+@settings(deadline=None)
 @given(observations, policies)
 def test_no_job_asks_for_more_than_one_slot(look: Observation, policy: Policy) -> None:
     assert look.ready is not None
     assert look.unacked is not None
     warm = replace(look, expected_seconds=look.expected_seconds or 1.0, busy_workers=0)
-    jobs = look.ready + max(look.unacked - look.leaving_jobs, look.running or 0, 0)
+    jobs = look.ready + max(look.unacked - look.leaving_jobs, look.running or 0, len(look.job_seconds))
 
     assert find_target(warm, policy).unbounded <= math.ceil(jobs / policy.concurrency)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 60), observations, st.booleans()), min_size=1, max_size=30), policies)
 def test_a_fleet_is_never_let_go_below_the_highest_wish_of_the_stable_time(
     looks: list[tuple[float, Observation, bool]], policy: Policy
@@ -284,6 +312,7 @@ def test_a_fleet_is_never_let_go_below_the_highest_wish_of_the_stable_time(
         current, memory = decision.workers, decision.memory
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 100), st.integers(0, 50)), max_size=60), st.floats(0, 300))
 def test_the_memory_is_no_longer_than_the_stable_time_needs(
     steps: list[tuple[float, int]], stable_seconds: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warren.status import WorkerStatus, decode_status, encode_status
@@ -13,6 +13,7 @@ from warren.status import WorkerStatus, decode_status, encode_status
 TOLD = {"worker": "w", "concurrency": 2, "running": 1, "waiting": 3, "oldest_job_seconds": 4, "draining": True}
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         WorkerStatus,
@@ -24,6 +25,7 @@ TOLD = {"worker": "w", "concurrency": 2, "running": 1, "waiting": 3, "oldest_job
         draining=st.booleans(),
         ended=st.integers(0, 10**9),
         ended_seconds=st.floats(0, 1e9),
+        job_seconds=st.lists(st.floats(0, 1e6), max_size=9).map(tuple),
     )
 )
 def test_a_status_survives_the_wire(status: WorkerStatus) -> None:
@@ -43,6 +45,8 @@ def test_fields_of_a_newer_release_are_passed_over() -> None:
         {"draining": None},
         {"oldest_job_seconds": "old"},
         {"ended": 1.5},
+        {"job_seconds": 3},
+        {"job_seconds": ["x"]},
     ],
 )
 def test_a_status_with_a_wrong_field_is_refused(wrong: dict[str, object]) -> None:

@@ -4,6 +4,8 @@ Every job that waits or runs is worth a share of a slot: all of one when it is e
 (the latency goal) or longer, half of one when it takes half as long. As many workers are wanted as have slots for all
 shares, and never fewer than are busy. What runs counts by its share too, not in full on top: slots of short jobs are
 free again before the goal is over, and a sum would ask for one more worker at every look as long as anything waits.
+A job that has run longer than was expected is taken to go on for as long again, so that a few jobs of hours among many
+of seconds do not pass for free slots.
 """
 
 from __future__ import annotations
@@ -79,6 +81,7 @@ class Observation:
         running: Jobs that run on the current workers; taken from `unacked` when workers do not tell.
         busy_workers: Current workers that run a job; likewise.
         expected_seconds: How long a job of this queue is expected to run.
+        job_seconds: How long jobs that run on current workers have run already, as far as that is known.
     """
 
     current: int
@@ -88,6 +91,7 @@ class Observation:
     running: int | None = None
     busy_workers: int | None = None
     expected_seconds: float | None = None
+    job_seconds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +153,8 @@ def find_target(seen: Observation, policy: Policy) -> Target:
         )
     held_jobs = max(seen.unacked - seen.leaving_jobs, 0)
     busy = _busy_workers(seen, held_jobs, policy.concurrency)
-    jobs = seen.ready + max(held_jobs, seen.running or 0)
-    needed = _workers_for(jobs, seen.expected_seconds, policy)
+    jobs = seen.ready + max(held_jobs, seen.running or 0, len(seen.job_seconds))
+    needed = _workers_for(jobs, seen, policy)
     unbounded = max(needed, busy)
     workers = min(max(unbounded, policy.bounds.minimum), policy.bounds.maximum)
     cause: Cause
@@ -219,12 +223,17 @@ def _busy_workers(seen: Observation, held_jobs: int, concurrency: int) -> int:
     return min(math.ceil(running / concurrency), seen.current)
 
 
-def _workers_for(jobs: int, expected_seconds: float | None, policy: Policy) -> int:
-    if expected_seconds is None:
+def _workers_for(jobs: int, seen: Observation, policy: Policy) -> int:
+    if seen.expected_seconds is None:
         return math.ceil(jobs / (policy.jobs_per_worker or policy.concurrency))
-    share = min(max(expected_seconds, 0.0) / policy.slo_seconds, 1.0)
+    share = _share(seen.expected_seconds, policy)
+    slots = jobs * share + sum(max(_share(seconds, policy) - share, 0.0) for seconds in seen.job_seconds)
     # Not nothing for jobs of no length: they need a worker too. The rounding keeps 0.1 + 0.2 from costing one more.
-    return max(math.ceil(round(jobs * share / policy.concurrency, 9)), 1 if jobs else 0)
+    return max(math.ceil(round(slots / policy.concurrency, 9)), 1 if jobs else 0)
+
+
+def _share(seconds: float, policy: Policy) -> float:
+    return min(max(seconds, 0.0) / policy.slo_seconds, 1.0)
 
 
 def _explain(jobs: int, busy: int, unbounded: int, expected_seconds: float | None, policy: Policy) -> str:

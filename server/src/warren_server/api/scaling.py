@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import time
 
 from flask import Blueprint, Response, request
 
@@ -37,7 +37,7 @@ def routes(
             )
         recent = expectations.of(queue)
         paused = _paused(settings, queue)
-        seen = observe(state, recent, policy.concurrency, paused=paused)
+        seen = observe(state, recent, policy.concurrency, time.time_ns() // 1_000_000, paused=paused)
         target = find_target(seen, policy)
         return answer(
             {
@@ -52,7 +52,10 @@ def routes(
                 "consumers": state.consumers,
                 "paused": paused,
                 "data_age_seconds": round(queues.age_seconds, 3),
-                **asdict(recent),
+                "expected_seconds": recent.expected_seconds,
+                "samples": recent.samples,
+                "running": recent.running,
+                "longest_job_seconds": max(seen.job_seconds, default=None),
                 "concurrency": policy.concurrency,
                 "slo_seconds": policy.slo_seconds,
                 "jobs_per_worker": policy.jobs_per_worker or policy.concurrency,

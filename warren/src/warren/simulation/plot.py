@@ -29,8 +29,10 @@ def plot(trace: Trace, records: Mapping[str, Record], file: Path) -> None:
     figure, (backlog, workers, waiting) = plt.subplots(3, 1, figsize=(9, 8), sharex=True, layout="constrained")
     for (rule, record), colour in zip(records.items(), _COLOURS, strict=False):
         at = [sample[0] for sample in record.samples]
-        backlog.plot(at, [sample[1] for sample in record.samples], color=colour, label=rule)
-        workers.plot(at, [sample[3] for sample in record.samples], color=colour, drawstyle="steps-post")
+        # What is alike lies on top of each other: the gaps of the upper line show the one below.
+        line = "--" if rule == list(records)[-1] else "-"
+        backlog.plot(at, [sample[1] for sample in record.samples], line, color=colour, label=rule)
+        workers.plot(at, [sample[3] for sample in record.samples], line, color=colour, drawstyle="steps-post")
         starts = sorted(record.waits)
         waiting.plot([at for at, _ in starts], [wait for _, wait in starts], ".", color=colour, markersize=3)
     backlog.set_title(trace.says)

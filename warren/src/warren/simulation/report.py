@@ -46,10 +46,10 @@ COLUMNS: Final = ("rule", "to {wanted} workers", "wait p50", "wait p95", "done",
 
 
 def replay(trace: str, rule: Rule, setup: Setup, seed: int) -> tuple[Trace, Record]:
-    """Play a trace to a rule once; the same seed gives the same."""
+    """Play a trace to a rule once; the same seed gives the same, and the same moments of polls to rules of a kind."""
     drawn = TRACES[trace](Random(f"{trace}-{seed}"))
     held = rule.held(setup.concurrency) if drawn.prefetches else setup.concurrency
-    world = World(drawn, setup, Random(f"{trace}-{rule.name}-{seed}"), held=held, clings=rule.clings)
+    world = World(drawn, setup, Random(f"world-{trace}-{seed}"), held=held, clings=rule.clings)
     rule.join(world)
     return drawn, world.run()
 

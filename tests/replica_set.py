@@ -63,6 +63,8 @@ class SimulatedCluster:
         self.orders_given: list[tuple[str, tuple[str, ...]]] = []
         self.blind = False
         self.silence = 0.1
+        # Probes that time out. Without costs such a pod could go first, whatever the scaler does.
+        self.flakiness = 0.03 if may_annotate else 0.0
         self._made = 0
 
     # What the scaler sees and does.
@@ -138,6 +140,8 @@ class SimulatedCluster:
                 pod.started = True
             if pod.started and self.rng.random() < 0.4:
                 pod.ready = not (pod.draining and not pod.jobs)
+            if self.rng.random() < self.flakiness:
+                pod.ready = False
             pod.silent = self.rng.random() < self.silence
             if pod.started and not pod.draining:
                 while self.queue and len(pod.jobs) < self.concurrency and self.rng.random() < 0.8:

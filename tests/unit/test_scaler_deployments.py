@@ -138,7 +138,7 @@ def test_idle_pods_go_and_busy_ones_stay(may_annotate: bool) -> None:
 def test_load_that_comes_back_calls_drained_workers_back_and_asks_for_the_rest() -> None:
     stage = Stage()
     stage.settle(4)
-    stage.cluster.silence = 0.0
+    stage.cluster.silence = stage.cluster.flakiness = 0.0
     while not stage.cluster.orders_given:
         stage.step()
     stage.cluster.queue = [1_000] * 6
@@ -251,7 +251,7 @@ def test_a_login_that_may_not_give_orders_keeps_all_workers_and_is_told_of_once(
 def test_workers_that_cannot_be_called_back_are_replaced_by_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage()
     stage.settle(4)
-    stage.cluster.silence = 0.0
+    stage.cluster.silence = stage.cluster.flakiness = 0.0
     for pod in stage.cluster.pod_list:
         pod.draining = True
 
@@ -379,7 +379,7 @@ def test_events_that_cannot_be_recorded_hold_nothing_up(
 def test_busy_pods_are_guarded_when_asked_for_and_idle_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage()
     stage.settle(2, jobs=1)
-    stage.cluster.silence = 0.0
+    stage.cluster.silence = stage.cluster.flakiness = 0.0
     stage.cluster.pod_list[0].age = 100
     stage.controller._guard = True
     told: list[tuple[str, dict[str, str | None]]] = []

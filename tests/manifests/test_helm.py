@@ -15,7 +15,12 @@ from manifests.rules import generated
 from manifests.test_golden import text_of
 
 REFUSALS = [(chart, refusal) for chart in CHARTS for refusal in chart.refusals()]
-NEEDS_A_CLUSTER = ("RabbitMQ cannot shrink", "lacks the label without which", "whose username is guest")
+NEEDS_A_CLUSTER = (
+    "RabbitMQ cannot shrink",
+    "lacks the label without which",
+    "whose username is guest",
+    "was made otherwise",
+)
 """Parts of refusals that look at objects of the cluster, which `helm template` has not."""
 
 

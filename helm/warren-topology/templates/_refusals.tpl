@@ -13,6 +13,13 @@
 {{- end }}
 {{- $names := dict }}
 {{- range $who, $user := .Values.users }}
+{{- $name := printf "%s-%s" $.Values.namePrefix $who }}
+{{- $found := lookup "rabbitmq.com/v1beta1" "User" $.Release.Namespace $name }}
+{{- if and $found $user.create (ne (dig "spec" "importCredentialsSecret" "name" "" $found) $user.importCredentialsSecret) }}
+{{- fail (printf "users.%s.importCredentialsSecret is %q and the user %s was made otherwise: the operator would leave the old login on the broker, with its rights; first kubectl -n %s delete permissions.rabbitmq.com/%s users.rabbitmq.com/%s" $who $user.importCredentialsSecret $name $.Release.Namespace $name $name) }}
+{{- end }}
+{{- end }}
+{{- range $who, $user := .Values.users }}
 {{- with $user.importCredentialsSecret }}
 {{- if not $user.create }}
 {{- fail (printf "users.%s.importCredentialsSecret is %s and users.%s.create is false: nobody would import it" $who . $who) }}

@@ -50,6 +50,7 @@ topologySpreadConstraints:
 
 {{/* dict probes, port, host (optional): the three probes. */}}
 {{- define "warren.probes" -}}
+{{- $patience := dict "startup" (toYaml .probes.startup) "readiness" (toYaml .probes.readiness) "liveness" (toYaml .probes.liveness) -}}
 {{- range $kind, $path := dict "startup" .startup "readiness" "/readyz" "liveness" "/healthz" }}
 {{ $kind }}Probe:
   httpGet:
@@ -60,7 +61,7 @@ topologySpreadConstraints:
       - name: Host
         value: {{ . | quote }}
     {{- end }}
-  {{- toYaml (get $.probes $kind) | nindent 2 }}
+  {{- get $patience $kind | nindent 2 }}
 {{- end }}
 {{- end -}}
 

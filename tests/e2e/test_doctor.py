@@ -19,8 +19,6 @@ from waiting import eventually
 from warren.cli import main
 from warren.cli.cluster import connect
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def doctor(namespace: str, *words: str) -> tuple[int, list[dict[str, str]]]:
     result = CliRunner().invoke(main, ["doctor", "--kubernetes", "--namespace", namespace, "--json", *words])

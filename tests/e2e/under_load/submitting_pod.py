@@ -1,0 +1,88 @@
+"""Runs in a pod: submits jobs at a rate with our own client until SIGUSR1, and prints what became of each.
+
+Open loop: what should have been sent by now is sent, whatever became of what was sent before. The client tries again by
+its own rule; each try is recorded. One JSON object a line on standard output:
+
+    {"key", "sent", "answered", "tries": [status or name of the error, ...], "job" or "failure"}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections import defaultdict
+from typing import Any
+
+import httpx
+
+from warren.client import AsyncClient, Patience
+from warren.errors import RequestFailed
+
+TICK_SECONDS = 0.05
+CONNECTIONS = 24
+
+
+class Tries(httpx.AsyncHTTPTransport):
+    """Keeps how each request of a submit ended, by its Idempotency-Key."""
+
+    def __init__(self) -> None:
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        super().__init__(limits=limits)
+        self.of: dict[str, list[int | str]] = defaultdict(list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        tries = self.of[request.headers["Idempotency-Key"]]
+        try:
+            answer = await super().handle_async_request(request)
+        except httpx.TransportError as error:
+            tries.append(type(error).__name__)
+            raise
+        tries.append(answer.status_code)
+        return answer
+
+
+async def submit(client: AsyncClient, tries: Tries, key: str, job: dict[str, Any]) -> None:
+    """Submit one job and print what became of it."""
+    sent = time.time()
+    try:
+        taken = await client.submit(job["task"], job["arguments"], idempotency_key=key)
+    except RequestFailed as failure:
+        outcome = {"failure": f"{failure.status} {failure.kind}: {failure}"}
+    else:
+        outcome = {"job": taken.id}
+    line = {"key": key, "sent": sent, "answered": time.time(), "tries": tries.of.pop(key, []), **outcome}
+    print(json.dumps(line, separators=(",", ":")), flush=True)
+
+
+async def run(plan: dict[str, Any]) -> None:
+    """Submit until told to stop, then wait for the answers still to come.
+
+    Args:
+        plan: `name`, `rate` in jobs a second, `limit` in seconds, and `mix`: task, arguments and share of each sort.
+    """
+    rng = random.Random(plan["name"])
+    shares = [sort["share"] for sort in plan["mix"]]
+    tries = Tries()
+    under_way: set[asyncio.Task[None]] = set()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stopped.set)
+    sent = 0
+    began = time.monotonic()
+    async with AsyncClient(limits=Patience(answer_seconds=15, submit_seconds=60), transport=tries) as client:
+        while not stopped.is_set() and (now := time.monotonic() - began) < plan["limit"]:
+            while sent < int(now * plan["rate"]):
+                sent += 1
+                (sort,) = rng.choices(plan["mix"], shares)
+                task = asyncio.create_task(submit(client, tries, f"{plan['name']}-{sent}", sort))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            await asyncio.sleep(TICK_SECONDS)
+        await asyncio.gather(*under_way)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(json.loads(os.environ["PLAN"])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -68,22 +68,34 @@ def watched(namespace: str, selector: str) -> Iterator[Ends]:
         namespace: Where.
         selector: Labels; every pod has one container.
     """
-    command = ["kubectl", "--namespace", namespace, "get", "pods", "--selector", selector, "--watch"]
     ends = Ends()
-    with subprocess.Popen(
-        [*command, "--output", f"go-template={_LINE}"], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    words = ("get", "pods", "--selector", selector, "--watch", "--output", f"go-template={_LINE}")
+    with followed(namespace, *words, take=ends.read):
+        yield ends
+
+
+@contextmanager
+def followed(namespace: str, *words: str, take: Callable[[str], object]) -> Iterator[None]:
+    """Run a kubectl that does not end, while the block runs, and take in each line it prints.
+
+    Args:
+        namespace: Where.
+        words: What it is to do.
+        take: Gets each line, in a thread of its own.
+    """
+    command = ["kubectl", "--namespace", namespace, *words]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = process.stdout
 
         def follow() -> None:
             for line in lines:
-                ends.read(line)
+                take(line)
 
-        thread = threading.Thread(target=follow, name="pods")
+        thread = threading.Thread(target=follow, name=f"kubectl {words[0]}")
         thread.start()
         try:
-            yield ends
+            yield
         finally:
             process.terminate()
             thread.join()

@@ -7,11 +7,12 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from e2e.commands import ENVIRONMENT
 from e2e.namespaces import Namespace
 
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 2.0
 """Between tries; `kubectl drain` takes 5."""
 
 
@@ -71,8 +72,9 @@ def drain(namespace: Namespace, selectors: Sequence[str], timeout_seconds: float
         selectors: Labels of the pods.
         timeout_seconds: How long it may take.
     """
-    waiting = [pod for selector in selectors for pod in ready(namespace, selector)]
-    done = Drain(fewest={selector: len(ready(namespace, selector)) for selector in selectors})
+    there = {selector: ready(namespace, selector) for selector in selectors}
+    waiting = [pod for pods in there.values() for pod in pods]
+    done = Drain(fewest={selector: len(pods) for selector, pods in there.items()})
     began = time.monotonic()
     while waiting:
         assert time.monotonic() - began < timeout_seconds, f"{waiting} were not evicted: {done}"
@@ -97,7 +99,6 @@ def ready(namespace: Namespace, selector: str) -> list[str]:
     ]
 
 
-def _is_ready(status: Mapping[str, object]) -> bool:
-    conditions = status.get("conditions")
-    assert isinstance(conditions, list)
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    # A pod just made has no conditions yet.
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", []))

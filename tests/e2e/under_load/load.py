@@ -11,15 +11,18 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
 
 from e2e.namespaces import Namespace
+from e2e.under_load.ends import followed
 from waiting import eventually
 
 SCRIPT = Path(__file__).with_name("submitting_pod.py")
@@ -57,7 +60,7 @@ class Submit:
 
     Attributes:
         key: Its Idempotency-Key.
-        sent: When, seconds since the epoch by the pod's clock.
+        due: When it was to be sent, seconds since the epoch by the pod's clock.
         answered: When its last answer came.
         tries: Status of each answer, or name of the error.
         job: Id of the job, or None when it was not accepted.
@@ -65,7 +68,7 @@ class Submit:
     """
 
     key: str
-    sent: float
+    due: float
     answered: float
     tries: tuple[int | str, ...]
     job: str | None = None
@@ -80,7 +83,10 @@ class Account:
         submits: Submits made.
         accepted: Those answered with 202.
         failed: Those that failed for good, with the reason.
-        seconds: From the first submit to the last.
+        due_per_second: Submits a second that were to be sent.
+        accepted_per_second: Submits a second that were accepted, from the first answer to the last.
+        half_seconds: Within which half of the submits were accepted, from when they were due.
+        slowest_seconds: The slowest of them.
         retried: Tries that were not the last of their submit, by status or error.
         longest_gap_seconds: Longest time without a 202.
         gap_began: When it began, seconds since the epoch.
@@ -95,7 +101,10 @@ class Account:
     submits: int
     accepted: int
     failed: tuple[str, ...]
-    seconds: float
+    due_per_second: float
+    accepted_per_second: float
+    half_seconds: float
+    slowest_seconds: float
     retried: Mapping[int | str, int]
     longest_gap_seconds: float
     gap_began: float
@@ -112,13 +121,13 @@ class Account:
         return self.outcomes.get("lost", 0)
 
     def __str__(self) -> str:
-        rate = self.submits / self.seconds if self.seconds else 0.0
         return (
-            f"{self.submits} submits in {self.seconds:.0f} s ({rate:.0f}/s), {self.accepted} accepted, "
-            f"{len(self.failed)} failed, retried {dict(self.retried)}, longest time without a 202 "
-            f"{self.longest_gap_seconds:.1f} s; {len(self.lost)} lost, {len(self.strangers)} strangers, "
-            f"{len(self.burnt)} burnt an attempt, {self.killed} killed, states {dict(self.states)}, "
-            f"attempts {dict(self.numbers)}, other outcomes {dict(self.outcomes)}"
+            f"{self.submits} submits at {self.due_per_second:.0f}/s, {self.accepted} accepted at "
+            f"{self.accepted_per_second:.0f}/s, half in {self.half_seconds:.2f} s, the slowest in "
+            f"{self.slowest_seconds:.1f} s, {len(self.failed)} failed, retried {dict(self.retried)}, "
+            f"longest time without a 202 {self.longest_gap_seconds:.1f} s; {len(self.lost)} lost, "
+            f"{len(self.strangers)} strangers, {len(self.burnt)} burnt an attempt, {self.killed} killed, "
+            f"states {dict(self.states)}, attempts {dict(self.numbers)}, other outcomes {dict(self.outcomes)}"
         )
 
 
@@ -126,7 +135,7 @@ def account(submits: Sequence[Submit], jobs: Iterable[Mapping[str, Any]]) -> Acc
     """Judge a load.
 
     Args:
-        submits: All of it, at least one accepted.
+        submits: All of it, at least two accepted.
         jobs: What the server tells of every job there is of the load's tasks since.
     """
     known = {job["id"]: job for job in jobs}
@@ -134,12 +143,17 @@ def account(submits: Sequence[Submit], jobs: Iterable[Mapping[str, Any]]) -> Acc
     ended = {job: known[job]["state"] if job in known else "missing" for job in accepted}
     ran = [known[job] for job in accepted if job in known]
     answers = sorted(submit.answered for submit in submits if submit.job is not None)
+    due = [submit.due for submit in submits]
+    took = [submit.answered - submit.due for submit in submits if submit.job is not None]
     gap, began = max(((after - before, before) for before, after in pairwise(answers)), default=(0.0, answers[0]))
     return Account(
         submits=len(submits),
         accepted=len(accepted),
         failed=tuple(f"{submit.key}: {submit.failure} after {submit.tries}" for submit in submits if submit.failure),
-        seconds=max(submit.sent for submit in submits) - min(submit.sent for submit in submits),
+        due_per_second=len(submits) / (max(due) - min(due)),
+        accepted_per_second=len(answers) / (answers[-1] - answers[0]),
+        half_seconds=median(took),
+        slowest_seconds=max(took),
         retried=Counter(one for submit in submits for one in submit.tries[:-1]),
         longest_gap_seconds=gap,
         gap_began=began,
@@ -187,6 +201,8 @@ class Load:
     ) -> None:
         self._namespace = namespace
         self._name = name
+        self._accepted = 0
+        self._stack = ExitStack()
         # A key that was used before would bring the old job.
         plan = {"name": f"{name}-{uuid.uuid4().hex[:8]}", "rate": rate, "mix": list(mix), "limit": limit_seconds}
         script = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
@@ -196,41 +212,40 @@ class Load:
         ]
 
     def __enter__(self) -> Load:
-        document = {"apiVersion": "v1", "kind": "List", "items": self._objects}
-        self._namespace.kubectl("apply", "--filename", "-", stdin=json.dumps(document))
-        self._namespace.kubectl("wait", "--for=condition=Ready", f"pod/{self._name}", "--timeout=60s")
+        with ExitStack() as stack:
+            document = {"apiVersion": "v1", "kind": "List", "items": self._objects}
+            self._namespace.kubectl("apply", "--filename", "-", stdin=json.dumps(document))
+            stack.callback(self._remove)
+            self._namespace.kubectl("wait", "--for=condition=Ready", f"pod/{self._name}", "--timeout=60s")
+            stack.enter_context(followed(self._namespace.name, "logs", "--follow", self._name, take=self._count))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._namespace.kubectl("delete", "pod", self._name, "--grace-period=0", "--force", "--ignore-not-found")
-        self._namespace.kubectl("delete", "configmap", self._name, "--ignore-not-found")
-
-    def submits(self) -> list[Submit]:
-        """Return what became of the submits so far."""
-        lines = [line for line in self._namespace.kubectl("logs", self._name).splitlines() if line.startswith('{"key"')]
-        read = [json.loads(line) for line in lines if line.endswith("}")]
-        return [Submit(**{**line, "tries": tuple(line["tries"])}) for line in read]
+        self._stack.close()
 
     def wait_accepted(self, count: int, timeout_seconds: float = 60) -> None:
         """Wait until that many submits more have been accepted."""
-        wanted = self._accepted() + count
-        eventually(lambda: self._accepted() >= wanted, timeout_seconds, interval_seconds=0.5)
+        wanted = self._accepted + count
+        eventually(lambda: self._accepted >= wanted, timeout_seconds)
 
     def stop(self, timeout_seconds: float = 120) -> list[Submit]:
         """Submit no more, wait for the answers still to come, and return what became of all."""
         tell = "import os, signal; os.kill(1, signal.SIGUSR1)"
         self._namespace.kubectl("exec", self._name, "--", "python", "-c", tell)
-        phase = ("get", "pod", self._name, "--output", "jsonpath={.status.phase}")
-        ended = eventually(
-            lambda: (found := self._namespace.kubectl(*phase)) in ("Succeeded", "Failed") and found,
-            timeout_seconds,
-            interval_seconds=0.5,
+        ended = "--for=jsonpath={.status.phase}=Succeeded"
+        self._namespace.kubectl(
+            "wait", ended, f"pod/{self._name}", f"--timeout={timeout_seconds:.0f}s", timeout=timeout_seconds + 10
         )
-        assert ended == "Succeeded", self._namespace.kubectl("logs", self._name, "--tail=30")
-        return self.submits()
+        read = [json.loads(line) for line in self._namespace.kubectl("logs", self._name).splitlines()]
+        return [Submit(**{**line, "tries": tuple(line["tries"])}) for line in read]
 
-    def _accepted(self) -> int:
-        return sum(submit.job is not None for submit in self.submits())
+    def _count(self, line: str) -> None:
+        self._accepted += '"job":' in line
+
+    def _remove(self) -> None:
+        self._namespace.kubectl("delete", "pod", self._name, "--grace-period=0", "--force")
+        self._namespace.kubectl("delete", "configmap", self._name)
 
 
 def settled(api: httpx.Client, submits: Sequence[Submit], timeout_seconds: float = 120) -> list[dict[str, Any]]:
@@ -242,7 +257,7 @@ def settled(api: httpx.Client, submits: Sequence[Submit], timeout_seconds: float
         timeout_seconds: How long at most; jobs still open then are returned as they are.
     """
     accepted = {submit.job for submit in submits if submit.job is not None}
-    since = min(submit.sent for submit in submits)
+    since = min(submit.due for submit in submits)
     deadline = time.monotonic() + timeout_seconds
     while True:
         found = _jobs(api, since)

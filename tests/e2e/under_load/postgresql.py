@@ -31,11 +31,7 @@ def postgresql() -> list[dict[str, Any]]:
             *({"name": name, "value": value} for name, value in variables.items()),
             {"name": "POSTGRES_PASSWORD", "valueFrom": password},
         ],
-        "readinessProbe": {
-            "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-U", "warren"]},
-            "periodSeconds": 2,
-            "timeoutSeconds": 5,
-        },
+        "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 3},
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [{"name": "data", "mountPath": data}, {"name": "run", "mountPath": "/run/postgresql"}],

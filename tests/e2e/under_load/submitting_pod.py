@@ -3,7 +3,7 @@
 Open loop: what should have been sent by now is sent, whatever became of what was sent before. The client tries again by
 its own rule; each try is recorded. One JSON object a line on standard output:
 
-    {"key", "sent", "answered", "tries": [status or name of the error, ...], "job" or "failure"}
+    {"key", "due", "answered", "tries": [status or name of the error, ...], "job" or "failure"}
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from warren.client import AsyncClient, Patience
 from warren.errors import RequestFailed
 
 TICK_SECONDS = 0.05
-CONNECTIONS = 24
+CONNECTIONS = 48
 
 
 class Tries(httpx.AsyncHTTPTransport):
@@ -35,7 +35,8 @@ class Tries(httpx.AsyncHTTPTransport):
         self.of: dict[str, list[int | str]] = defaultdict(list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        tries = self.of[request.headers["Idempotency-Key"]]
+        # A header's string stands in quotes (RFC 9651).
+        tries = self.of[request.headers["Idempotency-Key"].strip('"')]
         try:
             answer = await super().handle_async_request(request)
         except httpx.TransportError as error:
@@ -45,16 +46,18 @@ class Tries(httpx.AsyncHTTPTransport):
         return answer
 
 
-async def submit(client: AsyncClient, tries: Tries, key: str, job: dict[str, Any]) -> None:
+async def submit(client: AsyncClient, room: asyncio.Semaphore, tries: Tries, key: str, job: dict[str, Any]) -> None:
     """Submit one job and print what became of it."""
-    sent = time.time()
-    try:
-        taken = await client.submit(job["task"], job["arguments"], idempotency_key=key)
-    except RequestFailed as failure:
-        outcome = {"failure": f"{failure.status} {failure.kind}: {failure}"}
-    else:
-        outcome = {"job": taken.id}
-    line = {"key": key, "sent": sent, "answered": time.time(), "tries": tries.of.pop(key, []), **outcome}
+    due = time.time()
+    # httpx takes long to choose a connection while hundreds of requests wait for one.
+    async with room:
+        try:
+            taken = await client.submit(job["task"], job["arguments"], idempotency_key=key)
+        except RequestFailed as failure:
+            outcome = {"failure": f"{failure.status} {failure.kind}: {failure}"}
+        else:
+            outcome = {"job": taken.id}
+    line = {"key": key, "due": due, "answered": time.time(), "tries": tries.of.pop(key), **outcome}
     print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
@@ -66,22 +69,19 @@ async def run(plan: dict[str, Any]) -> None:
     """
     rng = random.Random(plan["name"])
     shares = [sort["share"] for sort in plan["mix"]]
-    tries = Tries()
-    under_way: set[asyncio.Task[None]] = set()
+    tries, room = Tries(), asyncio.Semaphore(CONNECTIONS)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stopped.set)
     sent = 0
     began = time.monotonic()
-    async with AsyncClient(limits=Patience(answer_seconds=15, submit_seconds=60), transport=tries) as client:
+    patience = Patience(answer_seconds=15, submit_seconds=60)
+    async with AsyncClient(limits=patience, transport=tries) as client, asyncio.TaskGroup() as under_way:
         while not stopped.is_set() and (now := time.monotonic() - began) < plan["limit"]:
             while sent < int(now * plan["rate"]):
                 sent += 1
                 (sort,) = rng.choices(plan["mix"], shares)
-                task = asyncio.create_task(submit(client, tries, f"{plan['name']}-{sent}", sort))
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
+                under_way.create_task(submit(client, room, tries, f"{plan['name']}-{sent}", sort))
             await asyncio.sleep(TICK_SECONDS)
-        await asyncio.gather(*under_way)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from waiting import eventually
 def test_servers_and_workers_leave_by_their_budgets_and_finish_their_jobs(production: Installation) -> None:
     with strain(production, "drain") as strained:
         drained = drain(production.namespace, [SERVERS, WORKERS])
-        eventually(lambda: len(ready(production.namespace, WORKERS)) == 3, 60, interval_seconds=1)
+        eventually(lambda: len(ready(production.namespace, WORKERS)) == 3, 60, interval_seconds=2)
         strained.load.wait_accepted(300)
-        eventually(lambda: set(drained.evicted) <= set(strained.ends.of), 90, interval_seconds=1)
+        eventually(lambda: set(drained.evicted) <= set(strained.ends.of), 90, interval_seconds=2)
         account = strained.judge()
 
     print(f"\ndrain of servers and workers: {drained}; {account}")
@@ -36,7 +36,7 @@ def test_servers_and_workers_leave_by_their_budgets_and_finish_their_jobs(produc
 def test_brokers_leave_one_at_a_time_and_no_job_is_lost(production: Installation) -> None:
     with strain(production, "brokers") as strained:
         drained = drain(production.namespace, [BROKERS])
-        eventually(lambda: len(ready(production.namespace, BROKERS)) == 3, 120, interval_seconds=1)
+        eventually(lambda: len(ready(production.namespace, BROKERS)) == 3, 120, interval_seconds=2)
         strained.load.wait_accepted(300)
         account = strained.judge(180)
 

@@ -25,7 +25,7 @@ def three(production: Installation) -> Iterator[Installation]:
     """Three workers, after the test too."""
     yield production
     production.namespace.kubectl("scale", DEPLOYMENT, "--replicas=3")
-    eventually(lambda: len(ready(production.namespace, WORKERS)) == 3, 90, interval_seconds=1)
+    eventually(lambda: len(ready(production.namespace, WORKERS)) == 3, 90, interval_seconds=2)
 
 
 @pytest.mark.timeout(900)

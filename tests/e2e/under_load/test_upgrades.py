@@ -41,7 +41,7 @@ def test_upgrade_and_rollback_lose_no_job_and_kill_none(production: Installation
         production.rollback("warren", "--wait", "--timeout=5m")
         took["rollback"] = round(monotonic() - began)
         strained.load.wait_accepted(300)
-        eventually(lambda: len(production.pods(OURS)) == len(before), 90, interval_seconds=1)
+        eventually(lambda: len(production.pods(OURS)) == len(before), 90, interval_seconds=2)
         account = strained.judge()
 
     rolled_back = images(production, SERVERS) | images(production, WORKERS)

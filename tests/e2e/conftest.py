@@ -18,8 +18,8 @@ MONITORED = {"monitoring": {"serviceMonitor": {"enabled": True}, "podMonitor": {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run tests with a broker of their own before the shared one is there: a small node holds one."""
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(420))
+        if "cluster" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
     items.sort(key=lambda item: "installation" in getattr(item, "fixturenames", ()))
 
 

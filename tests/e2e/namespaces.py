@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from e2e.commands import ENVIRONMENT, apply, helm, kubectl, serves
+from waiting import eventually
 
 TOPOLOGY = ("bindings", "exchanges", "policies", "permissions", "queues", "users", "vhosts")
 KEEP = ENVIRONMENT.get("WARREN_E2E_KEEP", "")
@@ -62,10 +63,9 @@ class Namespace:
             lambda: [helm("helm3", "--namespace", self.name, "uninstall", one) for one in self.releases()]
         ]
         if serves("queues.rabbitmq.com"):
-            kinds = ",".join(f"{kind}.rabbitmq.com" for kind in TOPOLOGY)
-            steps.append(lambda: self.kubectl("delete", kinds, "--all", "--timeout=60s"))
+            steps.append(self._remove_topology)
         if serves("rabbitmqclusters.rabbitmq.com"):
-            steps.append(lambda: self.kubectl("delete", "rabbitmqclusters.rabbitmq.com", "--all", "--timeout=60s"))
+            steps.append(lambda: self.kubectl("delete", "rabbitmqclusters.rabbitmq.com", "--all", "--timeout=100s"))
         steps.append(lambda: kubectl("delete", "namespace", self.name, "--timeout=110s"))
         errors = []
         for step in steps:
@@ -75,6 +75,12 @@ class Namespace:
                 errors.append(error)
         if errors:
             raise ExceptionGroup(f"namespace {self.name} could not be taken away cleanly", errors)
+
+    def _remove_topology(self) -> None:
+        """Delete about a hundred objects; kubectl would wait for each by itself, one after the other."""
+        kinds = ",".join(f"{kind}.rabbitmq.com" for kind in TOPOLOGY)
+        self.kubectl("delete", kinds, "--all", "--wait=false")
+        eventually(lambda: not self.items(kinds), 150, 1)
 
     def described(self) -> str:
         """Tell what is in it: pods, events, and each container's last lines."""

@@ -11,8 +11,6 @@ from e2e.installation import Installation
 from e2e.namespaces import Namespace
 from waiting import eventually
 
-pytestmark = pytest.mark.timeout(300)
-
 RELEASE = "unfit"
 SECRETS = "/etc/warren/secrets"
 
@@ -48,6 +46,7 @@ def unfit(installation: Installation) -> Iterator[Unfit]:
     installation.install(RELEASE, values={"rabbitmq": {"secrets": logins}, "monitoring": monitoring})
     yield Unfit(namespace)
     installation.uninstall(RELEASE)
+    eventually(lambda: not installation.pods(f"app.kubernetes.io/instance={RELEASE}"), 90, 0.5)
     namespace.kubectl("delete", "persistentvolumeclaim", f"{RELEASE}-warren-server-data")
     namespace.kubectl("delete", "secret", "wrong-login")
 

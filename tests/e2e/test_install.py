@@ -10,8 +10,6 @@ from e2e.commands import helm, kubectl
 from e2e.installation import Installation, Stopwatch
 from waiting import eventually
 
-pytestmark = pytest.mark.timeout(420)
-
 
 def test_three_installs_to_a_finished_job_within_four_minutes(
     installation: Installation, stopwatch: Stopwatch, capsys: pytest.CaptureFixture[str]

@@ -12,8 +12,6 @@ from e2e.commands import ROOT
 from e2e.installation import Images, Installation, Stopwatch
 from e2e.namespaces import Namespace
 
-pytestmark = pytest.mark.timeout(420)
-
 
 def overlay(folder: Path, namespace: str, images: Images) -> Path:
     """Copy the overlay `dev` beside the others, with a namespace and images of its own."""

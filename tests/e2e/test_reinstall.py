@@ -9,8 +9,6 @@ import pytest
 from e2e.installation import Installation, Stopwatch
 from waiting import eventually
 
-pytestmark = pytest.mark.timeout(420)
-
 JOBS = 50
 
 

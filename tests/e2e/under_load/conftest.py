@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,14 @@ WARREN = {
     "server": {"replicas": 2, "processes": 1},
     "workerDefaults": {"replicas": 3, "concurrency": 16},
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave these tests out of `make e2e`, and give each the time that the installation takes as well."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.full)
+            item.add_marker(pytest.mark.timeout(900), append=False)
 
 
 @pytest.fixture(scope="package")

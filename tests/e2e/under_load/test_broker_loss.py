@@ -34,7 +34,6 @@ def three(production: Installation) -> Iterator[Installation]:
     production.wait_for_topology()
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", [(), ("--grace-period=0", "--force")], ids=["deleted", "killed"])
 def test_submits_resume_soon_and_no_job_is_lost(three: Installation, how: tuple[str, ...]) -> None:
     kind = "killed" if how else "deleted"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from e2e.installation import Installation
 from e2e.under_load.evicting import drain, ready
 from e2e.under_load.strain import BROKERS, SERVERS, WORKERS, strain
 from waiting import eventually
 
 
-@pytest.mark.timeout(900)
 def test_servers_and_workers_leave_by_their_budgets_and_finish_their_jobs(production: Installation) -> None:
     with strain(production, "drain") as strained:
         drained = drain(production.namespace, [SERVERS, WORKERS])
@@ -32,7 +29,6 @@ def test_servers_and_workers_leave_by_their_budgets_and_finish_their_jobs(produc
     assert not strained.ends.killed
 
 
-@pytest.mark.timeout(900)
 def test_brokers_leave_one_at_a_time_and_no_job_is_lost(production: Installation) -> None:
     with strain(production, "brokers") as strained:
         drained = drain(production.namespace, [BROKERS])

@@ -28,7 +28,6 @@ def three(production: Installation) -> Iterator[Installation]:
     eventually(lambda: len(ready(production.namespace, WORKERS)) == 3, 90, interval_seconds=2)
 
 
-@pytest.mark.timeout(900)
 def test_a_busy_worker_that_is_deleted_finishes_its_jobs(three: Installation) -> None:
     with strain(three, "deleted", rate=6, mix=SLOW) as strained:
         struck = ready(three.namespace, WORKERS)[0]
@@ -40,7 +39,6 @@ def test_a_busy_worker_that_is_deleted_finishes_its_jobs(three: Installation) ->
         assert took < DRAIN_SECONDS
 
 
-@pytest.mark.timeout(900)
 def test_scaling_in_interrupts_no_job(three: Installation) -> None:
     with strain(three, "scaled", rate=6, mix=SLOW) as strained:
         before = set(ready(three.namespace, WORKERS))

@@ -22,7 +22,6 @@ def images(production: Installation, selector: str) -> set[str]:
     return {one["spec"]["containers"][0]["image"] for one in pods if "deletionTimestamp" not in one["metadata"]}
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(not NEXT_TAG, reason="WARREN_E2E_NEXT_IMAGE_TAG names no images to upgrade to")
 def test_upgrade_and_rollback_lose_no_job_and_kill_none(production: Installation) -> None:
     first = production.images

@@ -46,19 +46,35 @@ class Tries(httpx.AsyncHTTPTransport):
         return answer
 
 
-async def submit(client: AsyncClient, room: asyncio.Semaphore, tries: Tries, key: str, job: dict[str, Any]) -> None:
-    """Submit one job and print what became of it."""
-    due = time.time()
-    # httpx takes long to choose a connection while hundreds of requests wait for one.
-    async with room:
-        try:
-            taken = await client.submit(job["task"], job["arguments"], idempotency_key=key)
-        except RequestFailed as failure:
-            outcome = {"failure": f"{failure.status} {failure.kind}: {failure}"}
-        else:
-            outcome = {"job": taken.id}
-    line = {"key": key, "due": due, "answered": time.time(), "tries": tries.of.pop(key), **outcome}
-    print(json.dumps(line, separators=(",", ":")), flush=True)
+class Submitter:
+    """Submits jobs and prints what became of each.
+
+    Args:
+        client: Submits, over `tries`.
+        tries: Keeps the tries.
+    """
+
+    def __init__(self, client: AsyncClient, tries: Tries) -> None:
+        self._client = client
+        self._tries = tries
+        # httpx takes long to choose a connection while hundreds of requests wait for one.
+        self._room = asyncio.Semaphore(CONNECTIONS)
+        self.stopped = asyncio.Event()
+
+    async def submit(self, key: str, job: dict[str, Any]) -> None:
+        """Submit one job; not if it must wait for room until the end, for then it was never sent."""
+        due = time.time()
+        async with self._room:
+            if self.stopped.is_set():
+                return
+            try:
+                taken = await self._client.submit(job["task"], job["arguments"], idempotency_key=key)
+            except RequestFailed as failure:
+                outcome = {"failure": f"{failure.status} {failure.kind}: {failure}"}
+            else:
+                outcome = {"job": taken.id}
+        line = {"key": key, "due": due, "answered": time.time(), "tries": self._tries.of.pop(key), **outcome}
+        print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
 async def run(plan: dict[str, Any]) -> None:
@@ -69,18 +85,18 @@ async def run(plan: dict[str, Any]) -> None:
     """
     rng = random.Random(plan["name"])
     shares = [sort["share"] for sort in plan["mix"]]
-    tries, room = Tries(), asyncio.Semaphore(CONNECTIONS)
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stopped.set)
-    sent = 0
-    began = time.monotonic()
+    tries = Tries()
     patience = Patience(answer_seconds=15, submit_seconds=60)
     async with AsyncClient(limits=patience, transport=tries) as client, asyncio.TaskGroup() as under_way:
-        while not stopped.is_set() and (now := time.monotonic() - began) < plan["limit"]:
+        submitter = Submitter(client, tries)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, submitter.stopped.set)
+        sent = 0
+        began = time.monotonic()
+        while not submitter.stopped.is_set() and (now := time.monotonic() - began) < plan["limit"]:
             while sent < int(now * plan["rate"]):
                 sent += 1
                 (sort,) = rng.choices(plan["mix"], shares)
-                under_way.create_task(submit(client, room, tries, f"{plan['name']}-{sent}", sort))
+                under_way.create_task(submitter.submit(f"{plan['name']}-{sent}", sort))
             await asyncio.sleep(TICK_SECONDS)
 
 

@@ -55,7 +55,17 @@ e2e: tools ## Try the charts and k8s/ on the cluster that KUBECONFIG names (WARR
 	@test -z '$(WARREN_E2E_LOAD)' || for target in server worker; do \
 	  $(WARREN_E2E_LOAD) $(IMAGE_PREFIX)$$target:$(IMAGE_TAG) || exit 1; done
 	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
-	  $(BIN)/python -m pytest tests/e2e -q --durations=10 $(PYTEST)
+	  $(BIN)/python -m pytest tests/e2e -q -m "not full" --durations=10 $(PYTEST)
+
+.PHONY: e2e-load
+e2e-load: tools ## Upgrade, drain and strike an installation of three brokers on that cluster, under load
+	@test -n "$$KUBECONFIG" || { echo 'error: KUBECONFIG names no cluster'; exit 2; }
+	@test -z '$(WARREN_E2E_LOAD)' || $(MAKE) images
+	@test -z '$(WARREN_E2E_LOAD)' || $(MAKE) images VERSION=$(VERSION)-next IMAGE_TAG=$(IMAGE_TAG)-next
+	@test -z '$(WARREN_E2E_LOAD)' || for target in server worker; do for tag in $(IMAGE_TAG) $(IMAGE_TAG)-next; do \
+	  $(WARREN_E2E_LOAD) $(IMAGE_PREFIX)$$target:$$tag || exit 1; done; done
+	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
+	  WARREN_E2E_NEXT_IMAGE_TAG=$(IMAGE_TAG)-next $(BIN)/python -m pytest tests/e2e/under_load -q -s $(PYTEST)
 
 .PHONY: golden
 golden: tools ## Write tests/manifests/golden anew from the charts

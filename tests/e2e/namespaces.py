@@ -86,7 +86,7 @@ class Namespace:
         """Tell what is in it: pods, events, and each container's last lines."""
         parts = [
             self.kubectl("get", "pods,rabbitmqclusters.rabbitmq.com", "--output", "wide"),
-            self.kubectl("get", "events", "--sort-by=.lastTimestamp"),
+            "\n".join(self.kubectl("get", "events", "--sort-by=.lastTimestamp").splitlines()[-40:]),
         ]
         for pod in self.items("pods"):
             for status in pod["status"].get("containerStatuses", []):

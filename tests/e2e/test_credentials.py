@@ -25,6 +25,14 @@ class Unfit:
         selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"
         return self.namespace.kubectl("logs", "--selector", selector, "--tail=200")
 
+    def running(self) -> set[str]:
+        """Name the components whose containers run."""
+        return {
+            pod["metadata"]["labels"]["app.kubernetes.io/component"]
+            for pod in self.namespace.items("pods", "--selector", f"app.kubernetes.io/instance={RELEASE}")
+            if any("running" in one["state"] for one in pod["status"].get("containerStatuses", []))
+        }
+
     def ready(self) -> dict[str, list[bool]]:
         """Tell for each component whether its containers are ready."""
         pods = self.namespace.items("pods", "--selector", f"app.kubernetes.io/instance={RELEASE}")
@@ -44,7 +52,10 @@ def unfit(installation: Installation) -> Iterator[Unfit]:
     logins = {"server": {"name": "wrong-login"}, "worker": {"name": "absent-login", "passwordKey": "secret-word"}}
     monitoring = {"serviceMonitor": {"enabled": False}, "podMonitor": {"enabled": False}}
     installation.install(RELEASE, values={"rabbitmq": {"secrets": logins}, "monitoring": monitoring})
-    yield Unfit(namespace)
+    made = Unfit(namespace)
+    # There is no log before.
+    eventually(lambda: made.running() == {"server", "worker"}, 60, 0.5)
+    yield made
     installation.uninstall(RELEASE)
     eventually(lambda: not installation.pods(f"app.kubernetes.io/instance={RELEASE}"), 90, 0.5)
     namespace.kubectl("delete", "persistentvolumeclaim", f"{RELEASE}-warren-server-data")

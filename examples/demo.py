@@ -35,11 +35,12 @@ MAX_WORKERS = 4
 FINISH_SECONDS = 240.0
 SHRINK_SECONDS = 60.0
 LOOK_SECONDS = 0.25
-WORKERS = re.compile(r'^warren_scaler_workers\{state="(\w+)"\} ([0-9.]+)$', re.MULTILINE)
+WORKERS = re.compile(r'^warren_scaler_workers\{[^}]*state="(\w+)"[^}]*\} ([0-9.]+)$', re.MULTILINE)
 SETTINGS = {
     "WARREN_SCALER_MIN": "0",
     "WARREN_SCALER_MAX": str(MAX_WORKERS),
     "WARREN_SCALER_JOBS_PER_WORKER": "20",
+    "WARREN_SCALER_SLO_SECONDS": "2",
     "WARREN_SCALER_INTERVAL_SECONDS": "0.5",
     "WARREN_SCALER_STABLE_SECONDS": "2",
     "WARREN_WORKER_CONCURRENCY": "4",

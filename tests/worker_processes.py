@@ -35,7 +35,7 @@ TASKS_FOLDER = Path(__file__).parent / "integration"
 class WorkerProcess:
     """`python -m warren_worker` with its log in a file."""
 
-    def __init__(self, folder: Path, broker: BrokerSettings, **environment: str) -> None:
+    def __init__(self, folder: Path, broker: BrokerSettings, *arguments: str, **environment: str) -> None:
         assert broker.url is not None
         self._log = folder / f"worker-{time.monotonic_ns()}.log"
         management = broker.management_url
@@ -52,7 +52,7 @@ class WorkerProcess:
         }
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "warren_worker"], env=variables, cwd=folder, stdout=log, stderr=log
+                [sys.executable, "-m", "warren_worker", *arguments], env=variables, cwd=folder, stdout=log, stderr=log
             )
 
     @property
@@ -116,8 +116,8 @@ class Stage:
         """Make further job queues."""
         prepare(self.transport, self.broker, queues)
 
-    def start_worker(self, **environment: str) -> WorkerProcess:
-        worker = WorkerProcess(self.folder, self.broker, **environment)
+    def start_worker(self, *arguments: str, **environment: str) -> WorkerProcess:
+        worker = WorkerProcess(self.folder, self.broker, *arguments, **environment)
         self.workers.append(worker)
         return worker
 

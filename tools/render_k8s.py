@@ -106,6 +106,10 @@ COMPONENTS = {
         about="Workers by queue depth, from none; needs KEDA.",
         values={"warren": {"workerDefaults": {"autoscaling": {"mode": "keda"}}}},
     ),
+    "scaler": Component(
+        about="Workers by queue depth, from none, by Warren's own scaler; instead of keda.",
+        values={"warren": {"workerDefaults": {"autoscaling": {"mode": "scaler"}}}},
+    ),
     "monitoring": Component(
         about="Monitors and alerts; needs the Prometheus operator. After rabbitmq.",
         values={
@@ -143,7 +147,7 @@ OVERLAYS = {
     "production": Overlay(
         about="Three brokers, PostgreSQL, autoscaling, monitors, network policies.",
         namespace=NAMESPACE,
-        components=tuple(COMPONENTS),
+        components=tuple(name for name in COMPONENTS if name != "scaler"),
         values=dict.fromkeys(("warren-rabbitmq", "warren"), "values-production.yaml"),
     ),
 }
@@ -387,6 +391,11 @@ def _replacements(overlay: Overlay) -> list[Manifest]:
         ("Deployment", "warren-server", variable.format("server", "WARREN_AMQP_MANAGEMENT_URL")),
         ("Deployment", "warren-worker-default", variable.format("worker", "WARREN_AMQP_HOST")),
     ]
+    if "scaler" in overlay.components:
+        targets += [
+            ("Deployment", "warren-scaler", variable.format("scaler", name))
+            for name in ("WARREN_AMQP_HOST", "WARREN_AMQP_MANAGEMENT_URL")
+        ]
     if "keda" in overlay.components:
         targets.append(("ScaledObject", "warren-worker-default", "spec.triggers.*.metadata.host"))
     source = {"kind": "Service", "name": "warren-server", "fieldPath": "metadata.namespace"}

@@ -58,6 +58,13 @@ REFUSED: dict[str, dict[str, Try]] = {
         "read a job": lambda channel: channel.basic_get("warren.q.default"),
         "look at a queue": lambda channel: channel.queue_declare("warren.q.default", passive=True),
     },
+    "scaler": {
+        **CONFIGURE,
+        **{f"publish to {name or 'the default exchange'}": lambda channel, name=name: publish(channel, name)
+           for name in ("", "warren.jobs", "warren.events", "warren.dead", "warren.tokens")},
+        "read a job": lambda channel: channel.basic_get("warren.q.default"),
+        "follow the control stream": lambda channel: consume(channel, "warren.control"),
+    },
 }  # fmt: skip
 ALLOWED: dict[str, dict[str, Try]] = {
     # No queue is bound by this key: that the message comes back says that it was taken.
@@ -72,6 +79,7 @@ ALLOWED: dict[str, dict[str, Try]] = {
         "read jobs": lambda channel: consume(channel, "warren.q.default"),
         "follow the control stream": lambda channel: consume(channel, "warren.control"),
     },
+    "scaler": {"give orders": lambda channel: channel.basic_publish("warren.control", "", b"{}", mandatory=True)},
 }
 
 
@@ -163,7 +171,7 @@ def test_server_and_worker_see_every_exchange_and_queue(broker: Broker, who: str
         assert channel.is_open
 
 
-@pytest.mark.parametrize("who", ["server", "worker", "monitor"])
+@pytest.mark.parametrize("who", ["server", "worker", "monitor", "scaler"])
 def test_no_login_gets_into_another_virtual_host(broker: Broker, who: str) -> None:
     with (
         pytest.raises(pika.exceptions.ProbableAccessDeniedError, match="access to vhost '/' refused"),
@@ -178,11 +186,13 @@ def test_no_login_gets_into_another_virtual_host(broker: Broker, who: str) -> No
         ("monitor", "queues/warren", 200),
         ("monitor", "policies/warren", 200),
         ("monitor", "users", 401),
+        ("scaler", "queues/warren", 200),
+        ("scaler", "users", 401),
         ("server", "queues/warren", 401),
         ("worker", "queues/warren", 401),
     ],
 )
-def test_only_the_monitor_gets_into_the_management_api_and_no_further(
+def test_only_monitor_and_scaler_get_into_the_management_api_and_no_further(
     broker: Broker, who: str, path: str, status: int
 ) -> None:
     answer = httpx.get(f"http://127.0.0.1:{broker.management}/api/{path}", auth=broker.login(who), trust_env=False)

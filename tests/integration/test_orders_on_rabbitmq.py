@@ -210,9 +210,11 @@ def test_a_worker_told_to_drain_finishes_says_so_and_goes_on_when_told(stage: St
     eventually(history.exists, 30)
     waits = stage.submit("check.add", {"left": 1, "right": 1})
     stage.order(Drain(workers=("pod-1",)))
+    eventually(lambda: stage.ready() == 1)
 
-    eventually(lambda: worker.get("/readyz") == 503)
+    assert worker.get("/readyz") == 200
     stage.event(runs, State.SUCCEEDED)
+    eventually(lambda: worker.get("/readyz") == 503)
     eventually(lambda: '"event": "drained"' in worker.log or '"event":"drained"' in worker.log)
     assert stage.ready() == 1
     assert worker.process.poll() is None

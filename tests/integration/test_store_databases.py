@@ -24,6 +24,7 @@ from warren_server.errors import StoreDown, StoreRefused
 from warren_server.settings import StoreSettings
 from warren_server.store import migrations
 from warren_server.store.dead_letters import DeadLetterFilter, DeadLetterStore
+from warren_server.store.durations import DurationStore
 from warren_server.store.engine import Database
 from warren_server.store.fold import fold
 from warren_server.store.jobs import JobFilter, JobStore
@@ -227,6 +228,28 @@ def test_of_many_servers_that_make_the_same_tokens_one_does(database: Database) 
 def test_a_value_the_database_cannot_hold_is_refused_for_good(database: Database) -> None:
     with pytest.raises((StoreRefused, OverflowError)):
         JobStore(database).project([event(new_job_id(), State.RUNNING, started_ms=10**30)])
+
+
+def test_the_latest_runs_of_a_queue_are_read_back(database: Database) -> None:
+    store, jobs = DurationStore(database), sorted(new_job_id() for _ in range(6))
+    ends = [State.SUCCEEDED, State.DEAD, State.SUCCEEDED, State.RUNNING, State.SUCCEEDED, State.SUCCEEDED]
+    for number, (job, state) in enumerate(zip(jobs, ends, strict=True), start=1):
+        outcome = "succeeded" if state.final else None
+        fields = {"queue": "other" if number == 5 else "q", "outcome": outcome, "started_ms": 2000}
+        JobStore(database).project([event(job, state, at_ms=2000 + number * 1000, **fields)])
+    # A job that was tried twice counts by its last run, and one that never ran not at all.
+    again = event(jobs[0], State.SUCCEEDED, 2, 9500, queue="q", outcome="succeeded", started_ms=9000)
+    JobStore(database).project([again, event(new_job_id(), State.CANCELLED, queue="q")])
+
+    assert store.latest("q", 50) == [6.0, 3.0, 2.0, 0.5]
+    assert store.latest("q", 1) == [6.0, 2.0]
+    assert store.latest("nothing", 50) == []
+    assert (store.running("q"), store.running("other")) == (1, 0)
+    assert (store.running_since("q", 9), store.running_since("q", 0), store.running_since("other", 9)) == (
+        [2000],
+        [],
+        [],
+    )
 
 
 def test_a_locked_sqlite_file_is_a_store_that_is_down_and_comes_back(tmp_path: Path) -> None:

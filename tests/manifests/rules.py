@@ -116,8 +116,10 @@ def _pod(pod: Manifest) -> Iterator[str]:
     """Yield what a pod lacks beyond the restricted profile, and what does not fit together in it."""
     spec = pod["spec"]
     volumes = {volume["name"]: volume for volume in spec.get("volumes") or []}
-    if spec.get("automountServiceAccountToken") is not False:
-        yield "spec.automountServiceAccountToken is not false"
+    # Only the scaler asks Kubernetes for anything.
+    asks = labels(pod).get("app.kubernetes.io/component") == "scaler"
+    if spec.get("automountServiceAccountToken") is not asks:
+        yield f"spec.automountServiceAccountToken is not {str(asks).lower()}"
     for name, volume in volumes.items():
         if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
             yield f"spec.volumes {name!r} may fill the node: no emptyDir.sizeLimit"

@@ -119,7 +119,7 @@ def test_rights_are_those_the_reference_names() -> None:
         for manifest in of_kind("Permission")
     }
 
-    assert set(made) == {"server", "worker", "monitor"}
+    assert set(made) == {"server", "worker", "monitor", "scaler"}
     assert made == {who: rights for who, rights in documented().items() if who in made}
 
 
@@ -137,7 +137,7 @@ def test_server_and_worker_have_a_right_on_all_they_look_at(who: str) -> None:
     assert unseen == []
 
 
-@pytest.mark.parametrize("who", ["server", "worker", "monitor"])
+@pytest.mark.parametrize("who", ["server", "worker", "monitor", "scaler"])
 def test_nobody_may_configure_or_touch_other_names(who: str) -> None:
     rights = documented()[who]
 

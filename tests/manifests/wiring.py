@@ -140,6 +140,22 @@ def _autoscalers(manifests: list[Manifest]) -> Iterator[str]:
         scaled.setdefault(target, []).append(str(identity(autoscaler)))
         if target not in workloads:
             yield f"{identity(autoscaler)} scales {target}, which is not there"
+    named = {
+        name
+        for role in of_kind(manifests, "Role")
+        for rule in role["rules"]
+        if rule["resources"] == ["deployments/scale"]
+        for name in rule.get("resourceNames") or ["any"]
+    }
+    ours = {
+        name
+        for name, workload in workloads.items()
+        if (workload["metadata"].get("annotations") or {}).get("warren.dev/autoscaling") == "scaler"
+    }
+    for name in sorted(ours):
+        scaled.setdefault(name, []).append("the chart's scaler")
+    if named and named != ours:
+        yield f"the scaler may scale {', '.join(sorted(named))} and is to scale {', '.join(sorted(ours)) or 'nothing'}"
     for target, scalers in scaled.items():
         if len(scalers) > 1:
             yield f"{target} has {len(scalers)} autoscalers: {', '.join(scalers)}"

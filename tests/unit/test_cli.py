@@ -208,9 +208,9 @@ def test_up_runs_the_local_stack_and_ends_as_it_does(monkeypatch: pytest.MonkeyP
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(stack, "up", lambda **options: asked.append(options) or 7)
 
-    result = warren(None, "up", "--tasks", "mine", "--max-workers", "2")
+    result = warren(None, "up", "--tasks", "mine", "--min", "1", "--max", "2")
 
-    assert asked == [{"tasks": "mine", "bind": None, "max_workers": 2}]
+    assert asked == [{"tasks": "mine", "bind": None, "minimum": 1, "maximum": 2}]
     assert result.exit_code == 7
 
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from warren.cli import main
-from warren.client import AsyncClient, Client, PurgeView, QueueLimits, QueueView, TokensView
+from warren.client import AsyncClient, Client, PurgeView, QueueLimits, QueueView, ScalingView, TokensView
 from warren.topology import topology
 
 LIMITS = {"priority": 2, "max_length": 50, "concurrency": None, "rate": {"count": 100, "seconds": 60}}
@@ -23,7 +23,12 @@ QUEUE = {
     "tokens": {"rate": {"wanted": 100, "present": 99}},
 }  # fmt: skip
 PURGE = {"queue": "fast", "before": "2030-01-31T12:00:00.000Z", "ready": 7, "paused": True}
+SCALING = {
+    "queue": "fast", "desired_workers": 3, "reason": "backlog", "explanation": "much to do", "ready": 7, "unacked": 1,
+    "consumers": 2, "running": 1, "expected_seconds": 2.5, "data_age_seconds": 0.25, "new": "field",
+}  # fmt: skip
 ANSWERS = {
+    "GET /v1/queues/fast/scaling": SCALING,
     "GET /v1/queues": {"queues": [QUEUE]},
     "GET /v1/queues/fast": QUEUE,
     "POST /v1/queues/fast/pause": QUEUE,
@@ -107,6 +112,7 @@ def test_an_older_server_tells_less_of_a_queue() -> None:
         (["--url", "http://other", "fast", "--json"], "GET /v1/queues/fast"),
         (["--url", "http://other"], "GET /v1/queues"),
         (["show", "fast"], "GET /v1/queues/fast"),
+        (["scaling", "fast"], "GET /v1/queues/fast/scaling"),
         (["pause", "fast"], "POST /v1/queues/fast/pause"),
         (["resume", "fast"], "POST /v1/queues/fast/resume"),
         (["purge", "fast", "--yes"], "POST /v1/queues/fast/purge"),
@@ -119,7 +125,37 @@ def test_each_command_asks_what_it_says(words: list[str], asked: str) -> None:
     result = warren(server, "queues", *words)
 
     assert (result.exit_code, server.asked) == (0, [asked]), result.output
-    assert "fast" in result.stdout or asked.endswith("/limits")
+    assert "fast" in result.stdout or asked.endswith(("/limits", "/scaling"))
+
+
+def test_both_clients_ask_how_many_workers_a_queue_should_have() -> None:
+    server = Server()
+
+    async def asynchronously() -> ScalingView:
+        async with AsyncClient("http://server", transport=httpx.MockTransport(server)) as client:
+            return await client.queue_scaling("fast", max=20, slo_seconds=60)
+
+    with Client("http://server", transport=httpx.MockTransport(server)) as client:
+        told = client.queue_scaling("fast", max=20, slo_seconds=60)
+
+    assert told == asyncio.run(asynchronously())
+    assert (told.desired_workers, told.reason, told.expected_seconds, told.data_age_seconds) == (
+        3,
+        "backlog",
+        2.5,
+        0.25,
+    )
+    assert [dict(request.url.params) for request in server.requests] == [{"max": "20", "slo_seconds": "60"}] * 2
+
+
+def test_the_workers_a_queue_should_have_are_shown_with_the_reason() -> None:
+    server = Server()
+
+    result = warren(server, "queues", "scaling", "fast", "--min", "1", "--max", "9", "--concurrency", "4", "--slo", "5")
+
+    assert "desired workers    3\n" in result.stdout
+    assert "much to do" in result.stdout
+    assert dict(server.requests[0].url.params) == {"min": "1", "max": "9", "concurrency": "4", "slo_seconds": "5.0"}
 
 
 def test_a_queue_is_shown_with_how_it_is_worked_on() -> None:

@@ -20,6 +20,8 @@ LABELS = {
     "status",
     "state",
     "reason",
+    "worker_set",
+    "part",
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,40 +12,64 @@ from warren.amqp.management import Depths as QueueDepths
 from warren.errors import SettingsError, Unavailable
 from warren.lifecycle import StopSignal
 from warren.settings import LifeSettings, load
+from warren.status import WorkerStatus
 from warren_scaler.__main__ import main
-from warren_scaler.decision import Work
+from warren_scaler.decision import Step, Work
 from warren_scaler.depths import Depths
-from warren_scaler.fleet import Size
+from warren_scaler.fleet import Member
 from warren_scaler.loop import Loop
 from warren_scaler.settings import ScalerSettings
 
 
-@dataclass
+def status(worker: str, running: int = 0, ended: int = 0, seconds: float = 0.0, concurrency: int = 10) -> WorkerStatus:
+    return WorkerStatus(
+        worker=worker,
+        concurrency=concurrency,
+        running=running,
+        waiting=0,
+        oldest_job_seconds=0,
+        draining=False,
+        ended=ended,
+        ended_seconds=seconds,
+    )
+
+
 class FakeFleet:
-    """Workers that are a number; draining ones end when told."""
+    """Workers that are names; draining ones end when told."""
 
-    active: int = 0
-    draining: int = 0
-    log: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.workers: dict[str, Member] = {}
+        self.log: list[str] = []
+        self.started = 0
 
-    def size(self) -> Size:
-        return Size(active=self.active, draining=self.draining)
+    def members(self) -> list[Member]:
+        return list(self.workers.values())
 
     def grow(self, count: int) -> int:
-        self.active += count
+        for _ in range(count):
+            self.started += 1
+            self.tell(status(f"w{self.started}"))
         self.log.append(f"+{count}")
         return count
 
-    def drain(self, count: int) -> None:
-        self.active -= count
-        self.draining += count
-        self.log.append(f"-{count}")
+    def drain(self, names: Collection[str]) -> None:
+        for name in names:
+            self.workers[name] = replace(self.workers[name], draining=True)
+        self.log.append("-" + ",".join(names))
+
+    def tell(self, told: WorkerStatus) -> None:
+        """Let a worker tell something of itself."""
+        known = self.workers.get(told.worker, Member(name=told.worker))
+        self.workers[told.worker] = replace(known, status=told)
+
+    def silence(self, name: str) -> None:
+        self.workers[name] = replace(self.workers[name], status=None)
 
 
 class World:
     """A loop with everything around it under the test's hand."""
 
-    def __init__(self, **settings: int) -> None:
+    def __init__(self, **settings: float) -> None:
         self.now = 100.0
         self.work: Work | None = Work(ready=0, unacked=0)
         self.fleet = FakeFleet()
@@ -53,10 +77,10 @@ class World:
         chosen = load(ScalerSettings, **({"max": 4, "jobs_per_worker": 10, "stable_seconds": 5} | settings))
         self.loop = Loop(self.fleet, lambda: self.work, chosen, clock=lambda: self.now, registry=self.registry)
 
-    def step(self, ready: int, unacked: int, seconds: float = 1.0) -> None:
+    def step(self, ready: int, unacked: int, seconds: float = 1.0) -> Step:
         self.now += seconds
         self.work = Work(ready=ready, unacked=unacked)
-        self.loop.step()
+        return self.loop.step()
 
 
 def test_the_fleet_grows_from_nothing_to_its_maximum_in_one_step() -> None:
@@ -85,31 +109,76 @@ def test_an_idle_fleet_returns_to_its_minimum_at_once_after_the_stable_time() ->
     for _ in range(6):
         world.step(ready=0, unacked=0)
 
-    assert world.fleet.log == ["+4", "-4"]
+    assert world.fleet.log == ["+4", "-w4,w3,w2,w1"]
 
 
-def test_while_there_is_work_one_worker_drains_at_a_time() -> None:
+def test_only_idle_workers_are_let_go_the_youngest_first() -> None:
     world = World()
     world.step(ready=40, unacked=0)
+    for name in ("w1", "w4"):
+        world.fleet.tell(status(name, running=1))
+    world.fleet.silence("w3")
+
     for _ in range(10):
-        world.step(ready=0, unacked=5)
-    while_the_first_drains = list(world.fleet.log)
+        world.step(ready=0, unacked=2)
 
-    world.fleet.draining = 0
-    world.step(ready=0, unacked=5)
-
-    assert while_the_first_drains == ["+4", "-1"]
-    assert world.fleet.log == ["+4", "-1", "-1"]
+    assert world.fleet.log == ["+4", "-w2"]
 
 
-def test_the_last_worker_stays_while_a_job_runs() -> None:
+def test_while_all_are_busy_none_is_let_go_though_fewer_would_do() -> None:
+    world = World(max=2, min=1)
+    world.step(ready=20, unacked=0)
+    world.fleet.silence("w1")
+    world.fleet.silence("w2")
+
+    for _ in range(10):
+        step = world.step(ready=0, unacked=1)
+
+    assert (step.reason, world.fleet.log) == ("busy", ["+2"])
+
+
+def test_the_last_worker_stays_while_its_job_runs() -> None:
     world = World()
     world.step(ready=1, unacked=0)
+    world.fleet.tell(status("w1", running=1))
 
     for _ in range(20):
         world.step(ready=0, unacked=1)
 
     assert world.fleet.log == ["+1"]
+
+
+def test_what_workers_tell_of_their_jobs_decides_once_there_is_something_to_tell() -> None:
+    world = World(max=50, slo_seconds=30, jobs_per_worker=100)
+    world.step(ready=100, unacked=0)
+
+    world.fleet.tell(status("w1", running=2, ended=10, seconds=600, concurrency=2))
+    world.step(ready=38, unacked=2)
+
+    assert world.fleet.log == ["+1", "+19"]
+
+
+def test_what_was_learnt_is_known_when_there_is_no_worker() -> None:
+    world = World(max=50, jobs_per_worker=100, stable_seconds=0)
+    world.step(ready=1, unacked=0)
+    world.fleet.tell(status("w1", ended=10, seconds=600, concurrency=2))
+    world.step(ready=0, unacked=0)
+    world.fleet.workers.clear()
+
+    world.step(ready=40, unacked=0)
+
+    assert world.fleet.log == ["+1", "-w1", "+20"]
+
+
+def test_jobs_that_draining_workers_finish_ask_for_no_new_worker() -> None:
+    world = World(min=0, stable_seconds=0, jobs_per_worker=1)
+    world.step(ready=1, unacked=0)
+    world.step(ready=0, unacked=0)
+    world.fleet.tell(status("w1", running=1))
+
+    world.step(ready=0, unacked=1)
+
+    assert world.fleet.log == ["+1", "-w1"]
 
 
 def test_missing_data_holds_the_fleet_whatever_was_wanted_before() -> None:
@@ -128,7 +197,9 @@ def test_missing_data_holds_the_fleet_whatever_was_wanted_before() -> None:
 def test_a_lost_worker_is_replaced() -> None:
     world = World()
     world.step(ready=40, unacked=0)
-    world.fleet.active = 3
+    del world.fleet.workers["w2"]
+    for name in ("w1", "w3", "w4"):
+        world.fleet.tell(status(name, running=10))
 
     world.step(ready=0, unacked=40)
 
@@ -143,11 +214,11 @@ def test_the_metrics_tell_the_fleet_and_the_reasons() -> None:
     def sample(name: str, **labels: str) -> float | None:
         return world.registry.get_sample_value(name, labels)
 
-    assert sample("warren_scaler_workers", state="desired") == 3
-    assert sample("warren_scaler_workers", state="actual") == 3
-    assert sample("warren_scaler_workers", state="draining") == 0
-    assert sample("warren_scaler_decisions_total", reason="up") == 1
-    assert sample("warren_scaler_decisions_total", reason="hold") == 1
+    assert sample("warren_scaler_workers", worker_set="local", state="desired") == 3
+    assert sample("warren_scaler_workers", worker_set="local", state="actual") == 3
+    assert sample("warren_scaler_workers", worker_set="local", state="draining") == 0
+    assert sample("warren_scaler_decisions_total", worker_set="local", reason="up") == 1
+    assert sample("warren_scaler_decisions_total", worker_set="local", reason="hold") == 1
 
 
 def test_a_loop_that_no_longer_turns_is_dead() -> None:
@@ -206,7 +277,7 @@ def test_a_silent_broker_is_missing_data_and_is_logged_once(caplog: pytest.LogCa
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("WARREN_SCALER_MIN", "5"), ("WARREN_SCALER_JOBS_PER_WORKER", "0"), ("WARREN_SCALER_INTERVAL_SECONDS", "soon")],
+    [("WARREN_SCALER_MIN", "9"), ("WARREN_SCALER_JOBS_PER_WORKER", "0"), ("WARREN_SCALER_INTERVAL_SECONDS", "soon")],
 )
 def test_a_wrong_setting_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)
@@ -225,3 +296,13 @@ def test_a_wrong_probe_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_unknown_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["elsewhere"]) == 2
     assert "usage: python -m warren_scaler local" in capsys.readouterr().err
+
+
+def test_a_job_that_runs_long_does_not_pass_for_a_free_slot() -> None:
+    world = World(max=50, slo_seconds=30, stable_seconds=0, jobs_per_worker=100)
+    world.step(ready=1, unacked=0)
+    world.fleet.tell(replace(status("w1", running=1, ended=50, seconds=100, concurrency=1), job_seconds=(600.0,)))
+
+    world.step(ready=29, unacked=1)
+
+    assert world.fleet.log == ["+1", "+2"]

@@ -20,6 +20,7 @@ from warren.settings import LifeSettings, load
 from warren.task import Registry, task
 from warren.topology import topology
 from warren_worker import health
+from warren_worker.__main__ import main
 from warren_worker.health import Pulse
 from warren_worker.runner import consumer_timeout_seconds
 from warren_worker.settings import WorkerSettings
@@ -81,7 +82,7 @@ def _healthy() -> Health:
 
 @pytest.fixture
 def probes() -> Iterator[Probes]:
-    made = Probes("127.0.0.1:0", _healthy(), CollectorRegistry())
+    made = Probes("127.0.0.1:0", _healthy(), CollectorRegistry(), lambda: b'{"worker":"w"}')
     made.start()
     made.start()
     yield made
@@ -95,6 +96,7 @@ def probes() -> Iterator[Probes]:
         ("/healthz", 200, "ok\n"),
         ("/readyz?verbose", 503, "draining\n"),
         ("/metrics", 200, ""),
+        ("/status", 200, '{"worker":"w"}'),
         ("/else", 404, "not found\n"),
     ],
 )
@@ -151,3 +153,14 @@ def test_the_consumer_timeout_is_above_any_attempt_and_its_wait() -> None:
     def long() -> None: ...
 
     assert (shortest, consumer_timeout_seconds(registry)) == (300, 3720)
+
+
+def test_a_worker_for_one_job_holds_one_whatever_else_is_set() -> None:
+    settings = load(WorkerSettings, once=True, concurrency=20, prefetch=40)
+
+    assert (settings.slots, settings.held) == (1, 1)
+
+
+def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--twice"]) == 2
+    assert "usage: python -m warren_worker [--once]" in capsys.readouterr().err

@@ -114,8 +114,10 @@ def test_a_worker_drains_when_told_and_goes_on_when_told(
         waits = bench.submit("quick")
         eventually(lambda: bench.unsettled() == 2)
         bench.order(Drain(workers=("worker-2", ME)))
-        eventually(lambda: bench.worker.pulse.unready() == "draining by order")
+        eventually(lambda: bench.worker.status.draining)
         eventually(lambda: len(bench.ready()) == 1)
+        # An unready pod would be the first that a ReplicaSet deletes.
+        assert bench.worker.pulse.unready() is None
         gauge = bench.sample("warren_worker_draining")
         early = "drained" in events_of(caplog)
         release.set()
@@ -129,6 +131,34 @@ def test_a_worker_drains_when_told_and_goes_on_when_told(
         bench.event(waits, State.SUCCEEDED)
         assert bench.worker.pulse.unready() is None
         assert bench.sample("warren_worker_draining") == 0
+
+
+def test_a_worker_tells_what_it_does(registry: Registry, release: threading.Event) -> None:
+    with running(registry, concurrency=2, prefetch=4) as bench:
+        idle = bench.worker.status
+        held = bench.submit("hold")
+        bench.event(held, State.RUNNING)
+        bench.submit("hold")
+        bench.submit("hold")
+        eventually(lambda: bench.worker.status.held == 3)
+        eventually(lambda: bench.worker.status.oldest_job_seconds > 0.05)
+        busy = bench.worker.status
+
+        bench.order(Drain(workers=(ME,)))
+        eventually(lambda: bench.worker.status.draining)
+        eventually(lambda: bench.worker.status.waiting == 0)
+        draining = bench.worker.status
+        release.set()
+        eventually(lambda: bench.worker.status.drained)
+        ended = bench.worker.status
+
+    assert (idle.worker, idle.concurrency, idle.held, idle.oldest_job_seconds, idle.draining) == (ME, 2, 0, 0, False)
+    assert (busy.running, busy.waiting, busy.draining) == (2, 1, False)
+    assert busy.job_seconds[0] == busy.oldest_job_seconds >= busy.job_seconds[1] >= 0
+    assert (idle.job_seconds, ended.job_seconds) == ((), ())
+    assert (draining.running, draining.drained) == (2, False)
+    assert (busy.ended, ended.ended) == (0, 2)
+    assert 0.1 < ended.ended_seconds < 60
 
 
 def test_an_idle_worker_is_drained_at_once_and_only_once(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
@@ -163,7 +193,7 @@ def test_a_worker_that_ends_heeds_no_order_to_go_on(registry: Registry, release:
     with running(registry) as bench:
         bench.event(bench.submit("hold"), State.RUNNING)
         bench.order(Drain(workers=(ME,)))
-        eventually(lambda: bench.worker.pulse.unready() == "draining by order")
+        eventually(lambda: bench.worker.status.draining)
         ending = threading.Thread(target=bench.worker.drain, args=(20,))
         ending.start()
         eventually(lambda: bench.worker.pulse.unready() == "draining")

@@ -6,12 +6,13 @@
 {{- include "warren.checks.store" . -}}
 {{- include "warren.checks.server" . -}}
 {{- include "warren.checks.workers" . -}}
+{{- include "warren.checks.scaler" . -}}
 {{- include "warren.checks.environment" . -}}
 {{- include "warren.checks.kinds" . -}}
 {{- end -}}
 
 {{- define "warren.checks.images" -}}
-{{- range $path, $image := dict "server.image" .Values.server.image "workerDefaults.image" .Values.workerDefaults.image -}}
+{{- range $path, $image := dict "server.image" .Values.server.image "workerDefaults.image" .Values.workerDefaults.image "scaler.image" .Values.scaler.image -}}
 {{- if not (or $image.digest $image.tag $.Values.image.tag) -}}
 {{- fail (printf "%s.tag and %s.digest are empty, and image.tag too: an image needs one of them" $path $path) -}}
 {{- end -}}
@@ -36,7 +37,7 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range $path, $name := dict "rabbitmq.secrets.server.name" $rabbitmq.secrets.server.name "rabbitmq.secrets.worker.name" $rabbitmq.secrets.worker.name "rabbitmq.secrets.monitor.name" $rabbitmq.secrets.monitor.name "rabbitmq.external.topologyJob.secret.name" $rabbitmq.external.topologyJob.secret.name -}}
+{{- range $path, $name := dict "rabbitmq.secrets.server.name" $rabbitmq.secrets.server.name "rabbitmq.secrets.worker.name" $rabbitmq.secrets.worker.name "rabbitmq.secrets.monitor.name" $rabbitmq.secrets.monitor.name "rabbitmq.secrets.scaler.name" $rabbitmq.secrets.scaler.name "rabbitmq.external.topologyJob.secret.name" $rabbitmq.external.topologyJob.secret.name -}}
 {{- if eq $name "guest" -}}
 {{- fail (printf "%s is guest: it is the name of a secret, and RabbitMQ takes the login guest on loopback only" $path) -}}
 {{- end -}}
@@ -124,8 +125,8 @@
 {{- end -}}
 {{- if eq $auto.mode "none" -}}
 {{- with get $.Values.workerSets $name -}}
-{{- if or (dig "autoscaling" "keda" dict .) (dig "autoscaling" "hpa" dict .) -}}
-{{- fail (printf "%s.autoscaling.mode is none and keda or hpa is filled in: set the mode, or leave them out" $path) -}}
+{{- if or (dig "autoscaling" "keda" dict .) (dig "autoscaling" "hpa" dict .) (dig "autoscaling" "scaler" dict .) -}}
+{{- fail (printf "%s.autoscaling.mode is none and keda, hpa or scaler is filled in: set the mode, or leave them out" $path) -}}
 {{- end -}}
 {{- end -}}
 {{- else -}}
@@ -137,14 +138,16 @@
 {{- end -}}
 {{- end -}}
 {{- with get $.Values.workerSets $name -}}
-{{- $other := dict "keda" "hpa" "hpa" "keda" -}}
-{{- range $mode, $wrong := $other -}}
-{{- if and (eq $auto.mode $mode) (dig "autoscaling" $wrong dict (get $.Values.workerSets $name)) -}}
-{{- fail (printf "%s.autoscaling.mode is %s and %s.autoscaling.%s is filled in: a set has one autoscaler" $path $mode $path $wrong) -}}
+{{- range $wrong := without (list "keda" "hpa" "scaler") (trimSuffix "Job" $auto.mode) -}}
+{{- if and (ne $auto.mode "none") (dig "autoscaling" $wrong dict (get $.Values.workerSets $name)) -}}
+{{- fail (printf "%s.autoscaling.mode is %s and %s.autoscaling.%s is filled in: a set has one autoscaler" $path $auto.mode $path $wrong) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if eq $auto.mode "keda" -}}
+{{- if has $auto.mode (list "keda" "kedaJob") -}}
+{{- if and (eq $auto.mode "kedaJob") (eq $auto.keda.protocol "amqp") -}}
+{{- fail (printf "%s.autoscaling.keda.protocol is amqp and mode is kedaJob: running jobs must be counted, or no more pods are started beside them; use http" $path) -}}
+{{- end -}}
 {{- if and (eq $auto.keda.protocol "amqp") (not $auto.keda.acceptInFlightBlindness) -}}
 {{- fail (printf "%s.autoscaling.keda.protocol is amqp: it cannot see running jobs and may scale busy workers to none; use http, or set acceptInFlightBlindness to true" $path) -}}
 {{- end -}}
@@ -153,6 +156,11 @@
 {{- end -}}
 {{- if and (eq $auto.keda.protocol "http") (not (include "warren.broker.managementUrl" $)) -}}
 {{- fail (printf "rabbitmq.management.url is empty and %s.autoscaling.keda.protocol is http: tell where the management API is" $path) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $auto.mode "scaler" -}}
+{{- if not (include "warren.broker.managementUrl" $) -}}
+{{- fail (printf "rabbitmq.management.url is empty and %s.autoscaling.mode is scaler: tell where the management API is" $path) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq $auto.mode "hpa" -}}
@@ -166,9 +174,17 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "warren.checks.scaler" -}}
+{{- with .Values.scaler -}}
+{{- if and .guardBusyPods (not .patchPods) -}}
+{{- fail "scaler.guardBusyPods is true and scaler.patchPods is false: marks are annotations of pods; set patchPods to true" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Literal logins in extraEnv: a password has no place in a value, and guest none anywhere. */}}
 {{- define "warren.checks.environment" -}}
-{{- $lists := dict "server" .Values.server.extraEnv "workerDefaults" .Values.workerDefaults.extraEnv -}}
+{{- $lists := dict "server" .Values.server.extraEnv "scaler" .Values.scaler.extraEnv "workerDefaults" .Values.workerDefaults.extraEnv -}}
 {{- range $name, $set := .Values.workerSets -}}
 {{- if $set -}}
 {{- $_ := set $lists (printf "workerSets.%s" $name) ($set.extraEnv | default list) -}}
@@ -190,6 +206,9 @@
 {{- define "warren.checks.kinds" -}}
 {{- $wanted := list -}}
 {{- range $name, $set := include "warren.sets" . | fromYaml -}}
+{{- if eq $set.autoscaling.mode "kedaJob" -}}
+{{- $wanted = append $wanted (dict "path" (printf "workerSets.%s.autoscaling.mode is kedaJob" $name) "kind" "keda.sh/v1alpha1/ScaledJob" "install" "helm install keda keda --repo https://kedacore.github.io/charts --namespace keda --create-namespace") -}}
+{{- end -}}
 {{- if eq $set.autoscaling.mode "keda" -}}
 {{- $wanted = append $wanted (dict "path" (printf "workerSets.%s.autoscaling.mode is keda" $name) "kind" "keda.sh/v1alpha1/ScaledObject" "install" "helm install keda keda --repo https://kedacore.github.io/charts --namespace keda --create-namespace") -}}
 {{- end -}}

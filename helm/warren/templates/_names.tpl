@@ -14,6 +14,8 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "warren.scaler.name" -}}{{ include "warren.fullname" . }}-scaler{{- end -}}
+
 {{- define "warren.server.name" -}}{{ include "warren.fullname" . }}-server{{- end -}}
 
 {{/* dict root, name: the name of a worker set's objects. */}}

@@ -1,8 +1,8 @@
 {{/* Parts that all pods have. */}}
 
-{{/* dict root, name (of the account): head of a pod's spec. */}}
+{{/* dict root, token (whether the pod asks Kubernetes for something): head of a pod's spec. */}}
 {{- define "warren.pod.head" -}}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ .token | default false }}
 enableServiceLinks: false
 {{- with .root.Values.global.imagePullSecrets }}
 imagePullSecrets:

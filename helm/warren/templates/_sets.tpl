@@ -28,6 +28,17 @@ dict over, under: a YAML map of both; maps are merged, anything else of `over` w
 {{- toYaml $sets -}}
 {{- end -}}
 
+{{/* A YAML list of the names of the sets that the chart's own scaler looks after. */}}
+{{- define "warren.scaled" -}}
+{{- $scaled := list -}}
+{{- range $name, $set := include "warren.sets" . | fromYaml -}}
+{{- if eq $set.autoscaling.mode "scaler" -}}
+{{- $scaled = append $scaled $name -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml ($scaled | sortAlpha) -}}
+{{- end -}}
+
 {{/* A YAML list of all queues that worker sets serve, without priorities. */}}
 {{- define "warren.queues" -}}
 {{- $queues := list -}}

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from warren.scaling import Bounds, desired_workers
-from warren_scaler.fleet import Size
+from warren.scaling import Decision, Observation, Reason
+from warren_scaler.fleet import Member
 
-Reason = Literal["up", "down", "hold", "settling", "draining", "no_data"]
+StepReason = Reason | Literal["busy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,70 +26,57 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """How many workers were wanted at some time.
-
-    Attributes:
-        at_seconds: When, on a clock that never goes back.
-        workers: How many.
-    """
-
-    at_seconds: float
-    workers: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One decision.
+    """What to do now.
 
     Attributes:
         desired: The size the fleet should have.
+        reason: Why, as a metric label; `busy`: fewer would do, but those there are have jobs.
         grow: Workers to start now.
         drain: Workers to let go now.
-        reason: Why, as a metric label.
     """
 
     desired: int
-    reason: Reason
+    reason: StepReason
     grow: int = 0
-    drain: int = 0
+    drain: tuple[str, ...] = ()
 
 
-def wish(work: Work | None, size: Size, bounds: Bounds, now_seconds: float) -> Wish:
-    """Ask the scaling policy how many workers the work deserves; no data asks for those there are."""
-    ready, unacked = (None, None) if work is None else (work.ready, work.unacked)
-    workers = desired_workers(ready=ready, unacked=unacked, current=size.active, bounds=bounds)
-    return Wish(at_seconds=now_seconds, workers=workers)
-
-
-def recent(wishes: Sequence[Wish], now_seconds: float, stable_seconds: float) -> list[Wish]:
-    """Return the wishes that still count for letting workers go."""
-    return [known for known in wishes if known.at_seconds >= now_seconds - stable_seconds]
-
-
-def decide(wishes: Sequence[Wish], work: Work | None, size: Size) -> Step:
-    """Decide one step. More is given at once; less only down to the highest wish of the recent past.
-
-    While there is work, one worker drains at a time: which of them is idle is not known here, and a drained worker
-    hands its waiting jobs back.
+def observe(work: Work | None, members: Sequence[Member], expected_seconds: float | None) -> Observation:
+    """Put together what the policy looks at. Workers that do not tell leave it to the unsettled jobs who is busy.
 
     Args:
-        wishes: The recent wishes, oldest first, at least one; the last is the present one.
         work: What is in the queues, or None when the broker could not be asked.
-        size: The fleet as it is.
+        members: The workers.
+        expected_seconds: How long a job is expected to run, if that is known.
     """
-    wanted = wishes[-1].workers
-    if wanted > size.active:
-        return Step(desired=wanted, reason="no_data" if work is None else "up", grow=wanted - size.active)
-    if work is None:
-        return Step(desired=size.active, reason="no_data")
-    if wanted == size.active:
-        return Step(desired=wanted, reason="hold")
-    kept = max(known.workers for known in wishes)
-    if kept >= size.active:
-        return Step(desired=size.active, reason="settling")
-    if not work.ready and not work.unacked:
-        return Step(desired=kept, reason="down", drain=size.active - kept)
-    if size.draining:
-        return Step(desired=kept, reason="draining")
-    return Step(desired=kept, reason="down", drain=1)
+    active = [member for member in members if not member.draining]
+    told = [member.status for member in active if member.status is not None]
+    all_told = len(told) == len(active)
+    leaving = [member.status for member in members if member.draining and member.status is not None]
+    return Observation(
+        current=len(active),
+        ready=None if work is None else work.ready,
+        unacked=None if work is None else work.unacked,
+        leaving_jobs=sum(status.held for status in leaving),
+        running=sum(status.running for status in told) if all_told else None,
+        busy_workers=sum(status.held > 0 for status in told) if all_told else None,
+        expected_seconds=expected_seconds,
+        job_seconds=tuple(seconds for status in told for seconds in status.job_seconds),
+    )
+
+
+def plan(decision: Decision, members: Sequence[Member]) -> Step:
+    """Turn a decision into starts and drains: only idle workers are let go, the youngest first.
+
+    Args:
+        decision: What the policy says.
+        members: The workers, oldest first: they have the warmest caches.
+    """
+    active = [member for member in members if not member.draining]
+    more = decision.workers - len(active)
+    if more >= 0:
+        return Step(desired=decision.workers, reason=decision.reason, grow=more)
+    idle = [member.name for member in reversed(active) if member.idle]
+    drain = tuple(idle[:-more])
+    return Step(desired=decision.workers, reason=decision.reason if drain else "busy", drain=drain)

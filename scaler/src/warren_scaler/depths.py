@@ -26,7 +26,18 @@ class Depths:
         self._silent = False
 
     def look(self) -> Work | None:
-        """Return what is in the queues, or None when the broker does not say; logged once per outage."""
+        """Return what is in all job queues together, or None when the broker does not say."""
+        depths = self.each()
+        if depths is None:
+            return None
+        jobs = [work for name, work in depths.items() if name.startswith(_PREFIX)]
+        return Work(ready=sum(work.ready for work in jobs), unacked=sum(work.unacked for work in jobs))
+
+    def each(self) -> dict[str, Work] | None:
+        """Return what is in each queue, by the broker's names, or None when it does not say; logged once per outage.
+
+        A queue that the broker has not counted yet is left out.
+        """
         try:
             depths = self._management.queue_depths()
         except TransportError as error:
@@ -35,5 +46,4 @@ class Depths:
             self._silent = True
             return None
         self._silent = False
-        jobs = [depth for name, depth in depths.items() if name.startswith(_PREFIX)]
-        return Work(ready=sum(depth.ready for depth in jobs), unacked=sum(depth.unacked for depth in jobs))
+        return {name: Work(ready=depth.ready, unacked=depth.unacked) for name, depth in depths.items() if depth.counted}

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from warren.status import WorkerStatus
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How large a fleet is.
+class Member:
+    """A worker of a fleet.
 
     Attributes:
-        active: Workers that take work.
-        draining: Workers that finish what they have and then end.
+        name: What the fleet knows it by.
+        draining: It was told to finish and end.
+        status: What it tells of itself, or None when it does not: it starts, or is too busy to answer.
     """
 
-    active: int
-    draining: int
+    name: str
+    draining: bool = False
+    status: WorkerStatus | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is known to hold no job."""
+        return self.status is not None and not self.status.held
 
 
 class Fleet(Protocol):
-    """Workers that can become more and fewer. No method waits for a worker."""
+    """Workers that can become more and fewer. No method waits for a worker to end."""
 
-    def size(self) -> Size:
-        """Count the workers, after forgetting those that ended."""
+    def members(self) -> Sequence[Member]:
+        """Tell the workers, oldest first, after forgetting those that ended."""
         ...
 
     def grow(self, count: int) -> int:
         """Start workers; returns how many were started, which may be fewer."""
         ...
 
-    def drain(self, count: int) -> None:
+    def drain(self, names: Collection[str]) -> None:
         """Tell workers to finish what they run, take nothing new, and end."""
         ...

@@ -19,6 +19,7 @@ from warren_server.api import (
     queues,
     redrives,
     retries,
+    scaling,
     schedules,
     tokens,
     tutorial,
@@ -55,6 +56,7 @@ def create_app(parts: Parts) -> Flask:
     app.register_blueprint(jobs.routes(parts.keys, parts.jobs, waiters))
     app.register_blueprint(queues.routes(parts.queues, parts.config.tasks, parts.jobs, parts.queue_settings))
     app.register_blueprint(queue_control.routes(parts.queues, parts.queue_settings, parts.queue_control, parts.room))
+    app.register_blueprint(scaling.routes(parts.queues, parts.queue_settings, parts.expectations, parts.config.scaling))
     app.register_blueprint(cancel.routes(parts.canceller, parts.jobs))
     app.register_blueprint(dead_letters.routes(parts.letters))
     app.register_blueprint(retries.routes(parts.retrier, parts.jobs))

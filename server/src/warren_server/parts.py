@@ -28,14 +28,23 @@ from warren_server.repeating import Repeating
 from warren_server.retention import Retention
 from warren_server.retry import Retrier
 from warren_server.room import Room
+from warren_server.scaling import Expectations
 from warren_server.schedules.declared import DeclaredSchedules, apply_declared, read_declared
 from warren_server.schedules.planner import Planner
 from warren_server.schedules.ticker import Ticker
 from warren_server.sending import Sender
-from warren_server.settings import AuthSettings, OfferSettings, ScheduleSettings, ServerSettings, StoreSettings
+from warren_server.settings import (
+    AuthSettings,
+    OfferSettings,
+    ScalingSettings,
+    ScheduleSettings,
+    ServerSettings,
+    StoreSettings,
+)
 from warren_server.store.announcements import AnnouncementStore
 from warren_server.store.cancels import CancelStore
 from warren_server.store.dead_letters import DeadLetterStore
+from warren_server.store.durations import DurationStore
 from warren_server.store.engine import Database
 from warren_server.store.idempotency import KeyStore
 from warren_server.store.jobs import JobStore
@@ -74,6 +83,7 @@ class ServerConfig:
         offer: What it offers.
         tasks: The tasks it takes jobs for.
         declared: The schedules a file declares, if there is one.
+        scaling: What a fleet of workers is held to where a request does not say.
     """
 
     server: ServerSettings
@@ -83,6 +93,7 @@ class ServerConfig:
     offer: OfferSettings
     tasks: KnownTasks
     declared: DeclaredSchedules | None = None
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
 
 
 def read_config() -> ServerConfig:
@@ -104,6 +115,7 @@ def read_config() -> ServerConfig:
         auth=load(AuthSettings),
         offer=offer,
         tasks=tasks,
+        scaling=load(ScalingSettings),
         declared=None if schedules is None else read_declared(schedules, tasks),
     )
 
@@ -139,6 +151,7 @@ class Parts:
         self.canceller = Canceller(self.announcer, self.jobs, CancelStore(self.database))
         self.queues = Queues(self.transport, config.tasks.queues(), self.read_depths)
         self.queue_settings = QueueSettingsStore(self.database)
+        self.expectations = Expectations(DurationStore(self.database))
         self.room = Room(self.transport, self.queue_settings)
         self.queue_control = QueueControl(
             self.queue_settings, self.announcer, self.transport, self.provide_tokens, config.server.confirm_seconds

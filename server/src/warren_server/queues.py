@@ -85,6 +85,12 @@ class Queues:
                 self._depths = (time.monotonic(), depths)
         return {**dict.fromkeys(sorted(self._known), QueueState()), **depths}
 
+    @property
+    def age_seconds(self) -> float:
+        """How long ago the broker was asked for what `states` and `state` tell."""
+        with self._lock:
+            return time.monotonic() - self._depths[0]
+
     def state(self, queue: str) -> QueueState | None:
         """Return the state of one queue, or None when it does not exist."""
         states = self.states()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from warren.settings import Seconds, Settings
@@ -126,6 +126,31 @@ class OfferSettings(Settings):
     default."""
     tutorial: bool = False
     """Offer `/add-job/<cmd>`, the tutorial's route. Default off: it changes things on GET."""
+
+
+class ScalingSettings(Settings):
+    """What `GET /v1/queues/<queue>/scaling` goes by where a request does not say."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_SCALING_")
+
+    min: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Fewest workers. Default 0."""
+    max: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """Most workers. Default 100, KEDA's own most."""
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Jobs that one worker runs at once, its `WARREN_WORKER_CONCURRENCY`. Default 10, that one's default."""
+    slo_seconds: Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)] = 30.0
+    """How long a job may wait for its start. Default 30 s."""
+    jobs_per_worker: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Jobs, waiting and running, to a worker while none has ended yet. Default: as many as it runs at once."""
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> ScalingSettings:
+        if self.min > self.max:
+            raise ValueError(
+                f"WARREN_SCALING_MIN {self.min} is above WARREN_SCALING_MAX {self.max}: must hold min <= max"
+            )
+        return self
 
 
 class ScheduleSettings(Settings):

@@ -1,7 +1,7 @@
 """The metrics vocabulary: names, help, labels and buckets, in one place, so that no two components disagree.
 
 Names are `warren_<noun>_<unit>[_total]`. Labels are bounded: `queue`, `task` (known tasks only, all others fold into
-`unknown`), `outcome` and a few fixed words.
+`unknown`), `outcome`, `worker_set` (Deployments of the release) and a few fixed words.
 """
 
 from __future__ import annotations
@@ -199,15 +199,28 @@ VOCABULARY: Final = (
     Metric(
         name="warren_scaler_workers",
         kind="gauge",
-        help="Workers, by state: desired, actual, draining.",
-        labels=("state",),
+        help="Workers of a set, by state: desired, actual, draining, limit (the most it may have).",
+        labels=("worker_set", "state"),
         component="scaler",
     ),
     Metric(
         name="warren_scaler_decisions_total",
         kind="counter",
-        help="Scaling decisions, by reason.",
-        labels=("reason",),
+        help="Scaling decisions on a set, by reason.",
+        labels=("worker_set", "reason"),
+        component="scaler",
+    ),
+    Metric(
+        name="warren_scaler_errors_total",
+        kind="counter",
+        help="What the scaler could not do, by part: api_server, broker, control, settings.",
+        labels=("part",),
+        component="scaler",
+    ),
+    Metric(
+        name="warren_scaler_leader",
+        kind="gauge",
+        help="1 on the scaler that leads, 0 on those that stand by.",
         component="scaler",
     ),
 )

@@ -1,4 +1,4 @@
-"""A small HTTP port for Kubernetes and Prometheus: `/healthz`, `/readyz`, `/metrics`."""
+"""A small HTTP port for Kubernetes, Prometheus and scalers: `/healthz`, `/readyz`, `/metrics`, a worker's `/status`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from warren.settings import read_address
 logger = logging.getLogger(__name__)
 
 _TEXT: Final = "text/plain; charset=utf-8"
+_JSON: Final = "application/json"
 READ_SECONDS: Final = 5.0
 """How long a caller may take to send its request."""
 
@@ -43,11 +44,14 @@ class Probes:
         bind: `host:port`; port 0 takes a free one.
         health: What to answer.
         registry: The metrics.
+        status: What `/status` answers, JSON; without it there is no such path.
     """
 
-    def __init__(self, bind: str, health: Health, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, bind: str, health: Health, registry: CollectorRegistry, status: Callable[[], bytes] | None = None
+    ) -> None:
         self._bind = bind
-        self._handler = _handler(health, registry)
+        self._handler = _handler(health, registry, status)
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -94,7 +98,9 @@ class _Server(ThreadingHTTPServer):
         logger.debug("a probe connection broke", exc_info=True, extra={"event": "probe_broken"})  # noqa: LOG014 - called in one
 
 
-def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    health: Health, registry: CollectorRegistry, status: Callable[[], bytes] | None
+) -> type[BaseHTTPRequestHandler]:
     def verdict(reason: str | None) -> tuple[HTTPStatus, str, bytes]:
         status = HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE
         return status, _TEXT, f"{reason or 'ok'}\n".encode()
@@ -104,6 +110,8 @@ def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPReques
         "/readyz": lambda: verdict(health.unready()),
         "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)),
     }
+    if status is not None:
+        answers["/status"] = lambda: (HTTPStatus.OK, _JSON, status())
 
     class Handler(BaseHTTPRequestHandler):
         timeout = READ_SECONDS

@@ -1,4 +1,4 @@
-"""`python -m warren_worker`: run a worker until it is told to stop.
+"""`python -m warren_worker [--once]`: run a worker until it is told to stop, or for one job.
 
 Exits 0 after a drain, 2 when a setting is wrong, and 128 + signal when told twice.
 """
@@ -9,6 +9,9 @@ import logging
 import os
 import random
 import sys
+import time
+from collections.abc import Sequence
+from typing import Final
 
 from prometheus_client import REGISTRY
 
@@ -19,6 +22,7 @@ from warren.lifecycle import Closing, StopSignal
 from warren.logs import configure_logs
 from warren.probes import Health, Probes
 from warren.settings import BrokerSettings, LifeSettings, LogSettings, TaskSettings, load
+from warren.status import encode_status
 from warren.task import Registry, load_tasks
 from warren_worker.meters import Meters
 from warren_worker.runner import Worker
@@ -27,28 +31,41 @@ from warren_worker.settings import WorkerSettings
 logger = logging.getLogger("warren_worker")
 
 
-def main() -> int:
+USAGE: Final = "usage: python -m warren_worker [--once]\n"
+
+
+def main(arguments: Sequence[str] = ()) -> int:
     """Run a worker.
+
+    Args:
+        arguments: `--once` or nothing.
 
     Returns:
         The exit status.
     """
+    if list(arguments) not in ([], ["--once"]):
+        sys.stderr.write(USAGE)
+        return 2
     stop = StopSignal()
     stop.install()
     try:
-        return run(stop)
+        return run(stop, once=True if arguments else None)
     except (SettingsError, TaskError) as error:
         sys.stderr.write(f"warren worker: {error}\n")
         return 2
 
 
-def run(stop: StopSignal) -> int:
+def run(stop: StopSignal, *, once: bool | None = None) -> int:
     """Read the settings, connect, work until told to stop, drain.
+
+    Args:
+        stop: Set by a signal.
+        once: Beats the setting; None leaves it.
 
     Raises:
         SettingsError: A setting is wrong.
     """
-    settings, life, broker = load(WorkerSettings), load(LifeSettings), load(BrokerSettings)
+    settings, life, broker = load(WorkerSettings, once=once), load(LifeSettings), load(BrokerSettings)
     tasks = load(TaskSettings)
     configure_logs(load(LogSettings), worker=settings.worker)
     registry = load_tasks(tasks.tasks)
@@ -60,7 +77,8 @@ def run(stop: StopSignal) -> int:
     with Closing() as closing:
         transport = connect(broker)
         worker = Worker(transport, registry, settings, Meters(registry), modules=tasks.tasks)
-        probes = Probes(life.probe_bind, Health(dead=worker.pulse.dead, unready=worker.pulse.unready), REGISTRY)
+        health = Health(dead=worker.pulse.dead, unready=worker.pulse.unready)
+        probes = Probes(life.probe_bind, health, REGISTRY, lambda: encode_status(worker.status))
         probes.start()
         closing.add("probes", probes.stop)
         transport.start()
@@ -103,14 +121,29 @@ def _work(worker: Worker, registry: Registry, settings: WorkerSettings, life: Li
     logger.info(
         "working on %s, %d at once",
         ", ".join(worker.queues),
-        settings.concurrency,
+        settings.slots,
         extra={"event": "worker_started", "queues": worker.queues, "tasks": [task.name for task in registry]},
     )
-    stop.wait()
+    if settings.once:
+        _wait_for_one(worker, settings.once_wait_seconds, stop)
+    else:
+        stop.wait()
     finished = worker.drain(life.drain_seconds)
     logger.info("stopped", extra={"event": "worker_stopped", "clean": finished})
     return finished
 
 
+def _wait_for_one(worker: Worker, seconds: float, stop: StopSignal) -> None:
+    """Wait until the worker has run its job, or none came in time."""
+    until = time.monotonic() + seconds
+    while not stop.wait(0.1):
+        status = worker.status
+        if status.drained:
+            return
+        if not status.draining and not status.held and time.monotonic() > until:
+            logger.info("no job came within %g s", seconds, extra={"event": "no_job"})
+            return
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

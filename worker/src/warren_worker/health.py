@@ -40,6 +40,7 @@ class Pulse:
         self._consuming_at: float | None = None
         self._beating = False
         self._refusal: str | None = None
+        self._draining = False
 
     def watch(self, subscriptions: Sequence[Subscription]) -> None:
         """Look at these subscriptions from now on, every second; none at all is well, if all queues are paused."""
@@ -50,11 +51,22 @@ class Pulse:
 
     def drain(self, reason: str = "draining") -> None:
         """Be unready from now on."""
+        self._draining = True
         self._refusal = reason
+
+    def wind_down(self) -> None:
+        """Take no more work, and stay ready while something runs: Kubernetes deletes unready pods before ready ones."""
+        self._draining = True
 
     def undrain(self) -> None:
         """Be as ready again as the subscriptions are."""
+        self._draining = False
         self._refusal = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to take no more work."""
+        return self._draining
 
     def dead(self) -> str | None:
         """Return why the process should be restarted, or None; the broker is never the reason."""

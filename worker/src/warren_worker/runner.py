@@ -12,6 +12,7 @@ from typing import Final
 from warren.control import Order
 from warren.envelope import Envelope
 from warren.events import State
+from warren.status import WorkerStatus
 from warren.task import Registry
 from warren.topology import queue_name
 from warren.transport import Delivery, Subscription, Transport
@@ -36,6 +37,7 @@ from warren_worker.settler import Settler
 from warren_worker.slots import Ask, Slots
 from warren_worker.steering import Steering
 from warren_worker.suspects import Suspects
+from warren_worker.tally import Tally
 from warren_worker.timers import Timers
 from warren_worker.tokens import Grant, Tokens
 
@@ -94,9 +96,10 @@ class Worker:
             begin=self._start,
         )
         self._control = Control(transport, self._outbox, self._suspects.listening(self._on_order), self._on_synced)
+        self._tally = Tally()
         self._copies = Copies(self._control.forget_id)
         self._tokens = Tokens(transport, self._timers, self._rng, self._control.limits, self._fill)
-        self._slots = Slots(settings.concurrency, self._priority, self._tokens, meters.running, self._on_gone)
+        self._slots = Slots(settings.slots, self._priority, self._tokens, meters.running, self._on_gone)
         self.pulse = Pulse(transport, self._timers)
         self._consuming = Consuming(self.queues, self._subscribe, self._control.paused, self.pulse.watch)
         self._steering = Steering(
@@ -117,10 +120,28 @@ class Worker:
         """The queues this worker works on."""
         return list(self._settings.priorities) or self._registry.queues()
 
+    @property
+    def status(self) -> WorkerStatus:
+        """What it does at this moment."""
+        running = self._slots.running
+        now_ms = self._now_ms()
+        ages = sorted((max(now_ms - run.started_ms, 0) / 1000 for run in running if run.started_ms), reverse=True)
+        return WorkerStatus(
+            worker=self._name,
+            concurrency=self._settings.slots,
+            running=len(running),
+            waiting=self._slots.waiting,
+            oldest_job_seconds=ages[0] if ages else 0.0,
+            draining=self.pulse.draining,
+            ended=self._tally.ended,
+            ended_seconds=self._tally.seconds,
+            job_seconds=tuple(ages),
+        )
+
     def start(self) -> None:
         """Begin to work, once the orders given so far are known."""
         self._timers.start()
-        self._meters.slots.set(self._settings.concurrency)
+        self._meters.slots.set(self._settings.slots)
         self._control.start()
 
     def _on_order(self, order: Order) -> None:
@@ -309,6 +330,8 @@ class Worker:
             self._timers.after(0, self._fill)
             return
         run.started_ms = self._now_ms()
+        if self._settings.once:
+            self._steering.take_no_more()
         run.throttle = Throttle(self._timers, self._tell_running)
         self._meters.started(run)
         self._tell_running(run)
@@ -348,6 +371,8 @@ class Worker:
             settlement = settle.settle(judged, run.job, self._moment(run), self._rng)
         seconds = (self._now_ms() - run.started_ms) / 1000
         self._meters.ended(run.delivery.queue, run.job.task.name, settlement.outcome, seconds)
+        if judged is not None:
+            self._tally.add(seconds)
         _log_end(run.job, judged or outcome, settlement)
         if not settlement.again and not isinstance(judged, Cancelled):
             self._control.forget(run.job.envelope)

@@ -33,6 +33,11 @@ class WorkerSettings(Settings):
     """Name of this worker in events, dead letters and logs. Default: host name and process id."""
     image: Annotated[str, Field(max_length=255)] = ""
     """Image this worker runs, told in its dead letters, so that they show which release failed. No default."""
+    once: bool = False
+    """Run one job and end, with exit status 0: for one pod to a job. It is held alone, whatever concurrency and
+    prefetch say. Default off; `--once` switches it on."""
+    once_wait_seconds: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    """How long such a worker waits for a job before it ends without one. Default 60 s: another may have taken it."""
 
     @field_validator("queues")
     @classmethod
@@ -52,7 +57,12 @@ class WorkerSettings(Settings):
     @property
     def held(self) -> int:
         """Jobs held at a time per queue, with the default worked out."""
-        return self.prefetch or self.concurrency + math.ceil(self.concurrency / 4)
+        return 1 if self.once else self.prefetch or self.concurrency + math.ceil(self.concurrency / 4)
+
+    @property
+    def slots(self) -> int:
+        """Jobs run at once, with `once` taken into account."""
+        return 1 if self.once else self.concurrency
 
     @property
     def worker(self) -> str:

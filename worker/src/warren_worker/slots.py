@@ -141,6 +141,12 @@ class Slots:
         with self._changed:
             return list(self._running)
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a slot."""
+        with self._changed:
+            return sum(len(jobs) for jobs in self._waiting.values())
+
     def wait_idle(self, seconds: float) -> bool:
         """Wait until nothing runs; False when the time is up."""
         with self._changed:

@@ -18,7 +18,6 @@ from warren_worker.timers import Timers
 
 logger = logging.getLogger(__name__)
 
-DRAINING: Final = "draining by order"
 DRAINED: Final = "drained by order"
 
 
@@ -85,6 +84,10 @@ class Steering:
             case _:
                 return
 
+    def take_no_more(self) -> None:
+        """Drain without an order: what runs is the last there will be."""
+        self._drain()
+
     def end(self) -> None:
         """Heed no more orders to drain or to go on: the process ends."""
         with self._lock:
@@ -121,7 +124,7 @@ class Steering:
             if self._draining or self._ended:
                 return
             self._draining = True
-            self._pulse.drain(DRAINING)
+            self._pulse.wind_down()
         self._meters.draining.set(1)
         self._consuming.close()
         returned = self.return_unwanted()

@@ -178,6 +178,38 @@ class QueueDocument(Described):
     tokens: dict[str, TokensOfQueueDocument] | None
 
 
+class ScalingDocument(Described):
+    """How many workers a queue should have, and why.
+
+    `reason` is `backlog` (expected work over the latency goal), `depth` (no job has ended yet), `busy`, `idle`,
+    `minimum` or `maximum`; `unbounded_workers` is the number before the bounds. `leaving_jobs` are unsettled jobs that
+    more workers hold than are attached. `expected_seconds` is a faded mean over the last `samples` jobs. `running`
+    is what events say, null while the store was never reached. The broker counts every 5 s, on top of
+    `data_age_seconds`.
+    """
+
+    queue: str
+    desired_workers: int
+    unbounded_workers: int
+    reason: str
+    explanation: str
+    ready: int
+    unacked: int
+    leaving_jobs: int
+    consumers: int | None
+    paused: bool
+    data_age_seconds: float
+    expected_seconds: float | None
+    samples: int
+    running: int | None
+    longest_job_seconds: float | None
+    concurrency: int
+    slo_seconds: float
+    jobs_per_worker: int
+    min: int
+    max: int
+
+
 class PurgeDocument(Described):
     """A purge under way: workers end each job meant, when they meet it."""
 

@@ -94,6 +94,9 @@ PROBLEMS: Final[Mapping[str, ProblemKind]] = MappingProxyType(
         "broker-blocked": ProblemKind(
             status=503, title="The broker has a resource alarm; nothing was accepted.", retry_after_seconds=10
         ),
+        "depths-unknown": ProblemKind(
+            status=503, title="The broker does not say how deep the queue is.", retry_after_seconds=5
+        ),
         "outcome-unknown": ProblemKind(
             status=503, title="The broker did not confirm in time: the job may or may not run.", retry_after_seconds=1
         ),

@@ -160,6 +160,23 @@ class JobsQuery(BaseModel):
     """The `cursor` of the page before."""
 
 
+class ScalingQuery(BaseModel):
+    """What a fleet of workers is held to; what is left out is the server's setting `WARREN_SCALING_...`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    min: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Fewest workers."""
+    max: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Most workers."""
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Jobs that one worker runs at once."""
+    slo_seconds: Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)] | None = None
+    """How long a job may wait for its start, in seconds."""
+    jobs_per_worker: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Jobs, waiting and running, to a worker while none has ended yet."""
+
+
 class WaitQuery(BaseModel):
     """How long to wait for a job."""
 

@@ -211,6 +211,15 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/v1/queues/{queue}/scaling",
+        summary="Tell how many workers a queue should have, and why; made for KEDA's metrics-api trigger.",
+        scope="read",
+        query=requests.ScalingQuery,
+        answer=documents.ScalingDocument,
+        problems=("unknown-queue", "invalid-request", "depths-unknown"),
+    ),
+    Route(
+        method="GET",
         path="/v1/queues/{queue}/limits",
         summary="Get a queue's limits.",
         scope="read",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from warren.cli.bench import bench
 from warren.cli.cancel import cancel
 from warren.cli.completion import completion, version
 from warren.cli.dead import dead
@@ -45,6 +46,6 @@ def main() -> None:
 
 for command in (
     server, worker, up, submit, status, watch, cancel, jobs, queues, tasks, dead,
-    schedules, token, topology, doctor, completion, version,
+    schedules, token, topology, doctor, bench, completion, version,
 ):  # fmt: skip
     main.add_command(command)

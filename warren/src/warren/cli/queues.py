@@ -65,7 +65,7 @@ class Rate(click.ParamType[tuple[int, int]]):
 
 @click.group(cls=Queues)
 def queues() -> None:
-    """List the queues and how deep they are, show one, pause, resume, purge or limit it.
+    """List the queues and how deep they are, show one, tell its workers, pause, resume, purge or limit it.
 
     Without a command: list; `warren queues NAME` shows NAME.
     """
@@ -84,6 +84,38 @@ def list_queues(client: Client, out: Output) -> None:
 def show(client: Client, out: Output, name: str) -> None:
     """Show the queue NAME."""
     _table(out, [client.queue(name)])
+
+
+@queues.command()
+@click.argument("name")
+@click.option("--min", "minimum", type=click.IntRange(min=0), help="Fewest workers; else the server's setting.")
+@click.option("--max", "maximum", type=click.IntRange(min=0), help="Most workers; likewise.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Jobs that one worker runs at once; likewise.")
+@click.option("--slo", type=click.FloatRange(min=0, min_open=True), help="Seconds a job may wait for its start.")
+@with_server
+def scaling(
+    client: Client,
+    out: Output,
+    name: str,
+    minimum: int | None,
+    maximum: int | None,
+    concurrency: int | None,
+    slo: float | None,
+) -> None:
+    """Show how many workers the queue NAME should have, and why."""
+    told = client.queue_scaling(name, min=minimum, max=maximum, concurrency=concurrency, slo_seconds=slo)
+    rows = [
+        ("desired workers", told.desired_workers),
+        ("reason", told.reason),
+        ("explanation", told.explanation),
+        ("ready", told.ready),
+        ("unacked", told.unacked),
+        ("consumers", told.consumers),
+        ("running", told.running),
+        ("expected seconds", None if told.expected_seconds is None else round(told.expected_seconds, 3)),
+        ("data age, seconds", round(told.data_age_seconds, 1)),
+    ]
+    out.pairs(told, rows)
 
 
 @queues.command()

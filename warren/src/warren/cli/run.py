@@ -26,7 +26,8 @@ def server(bind: str | None, tasks: str | None) -> None:
 @click.option("--queues", metavar="NAMES", help="Queues to work on, separated by commas; else those of the tasks.")
 @click.option("--concurrency", type=click.IntRange(min=1), help="Jobs at a time; else WARREN_WORKER_CONCURRENCY.")
 @click.option("--tasks", metavar="MODULES", help="Modules with tasks, separated by commas; else WARREN_TASKS.")
-def worker(queues: str | None, concurrency: int | None, tasks: str | None) -> None:
+@click.option("--once", is_flag=True, help="Run one job and end.")
+def worker(queues: str | None, concurrency: int | None, tasks: str | None, once: bool) -> None:
     """Run a worker; everything else is set by WARREN_* variables."""
     become(
         "warren_worker",
@@ -34,6 +35,7 @@ def worker(queues: str | None, concurrency: int | None, tasks: str | None) -> No
             "WARREN_WORKER_QUEUES": queues,
             "WARREN_WORKER_CONCURRENCY": None if concurrency is None else str(concurrency),
             "WARREN_TASKS": tasks,
+            "WARREN_WORKER_ONCE": "true" if once else None,
         },
     )
 

@@ -17,6 +17,7 @@ from warren.client.dead_letters import (
 )
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.scaling_views import ScalingOptions, ScalingView
 from warren.client.schedule_views import ScheduleDefinition, ScheduleView, TickView
 from warren.client.synchronous import Client
 from warren.client.views import (
@@ -57,6 +58,8 @@ __all__ = [
     "QueueView",
     "RedriveView",
     "RetryOptions",
+    "ScalingOptions",
+    "ScalingView",
     "ScheduleDefinition",
     "ScheduleView",
     "SubmitOptions",

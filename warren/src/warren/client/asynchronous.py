@@ -16,6 +16,7 @@ from warren.client import connection, patience, wire
 from warren.client.asynchronous_dead_letters import AsyncDeadLetterCalls
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.scaling_views import ScalingOptions, ScalingView
 from warren.client.schedule_views import ScheduleDefinition, ScheduleView
 from warren.client.sending import Sending
 from warren.client.views import (
@@ -172,6 +173,10 @@ class AsyncClient(AsyncDeadLetterCalls):
     async def queue(self, name: str) -> QueueView:
         """Ask for one queue."""
         return wire.read_queue(await self._send(wire.queue(name)))
+
+    async def queue_scaling(self, name: str, **options: Unpack[ScalingOptions]) -> ScalingView:
+        """Ask how many workers a queue should have, and why."""
+        return wire.read_scaling(await self._send(wire.queue_scaling(name, options)))
 
     async def pause_queue(self, name: str) -> QueueView:
         """Let no more jobs of a queue start, on any worker; submits go on."""

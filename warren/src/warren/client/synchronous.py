@@ -14,6 +14,7 @@ import httpx
 from warren.client import connection, patience, wire
 from warren.client.patience import Patience
 from warren.client.request import SubmitOptions
+from warren.client.scaling_views import ScalingOptions, ScalingView
 from warren.client.schedule_views import ScheduleDefinition, ScheduleView
 from warren.client.sending import Sending
 from warren.client.synchronous_dead_letters import DeadLetterCalls
@@ -169,6 +170,10 @@ class Client(DeadLetterCalls):
     def queue(self, name: str) -> QueueView:
         """Ask for one queue."""
         return wire.read_queue(self._send(wire.queue(name)))
+
+    def queue_scaling(self, name: str, **options: Unpack[ScalingOptions]) -> ScalingView:
+        """Ask how many workers a queue should have, and why."""
+        return wire.read_scaling(self._send(wire.queue_scaling(name, options)))
 
     def pause_queue(self, name: str) -> QueueView:
         """Let no more jobs of a queue start, on any worker; submits go on."""

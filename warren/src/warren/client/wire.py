@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from warren import __version__
-from warren.client import schedule_views, views
+from warren.client import scaling_views, schedule_views, views
 from warren.client.request import document
+from warren.client.scaling_views import ScalingOptions, ScalingView
 from warren.client.schedule_views import ScheduleDefinition, ScheduleView
 from warren.client.views import (
     Health,
@@ -135,6 +136,11 @@ def queue(name: str) -> Request:
     return Request(method="GET", path=f"/v1/queues/{_word(name)}")
 
 
+def queue_scaling(name: str, options: ScalingOptions) -> Request:
+    """Build the request for how many workers a queue should have."""
+    return Request(method="GET", path=f"/v1/queues/{_word(name)}/scaling", params=_given(options))
+
+
 def pause_queue(name: str) -> Request:
     """Build the request that pauses a queue."""
     return Request(method="POST", path=f"/v1/queues/{_word(name)}/pause")
@@ -247,6 +253,11 @@ def read_queue(answer: Answer) -> QueueView:
 def read_queues(answer: Answer) -> list[QueueView]:
     """Read an answer that lists queues."""
     return _understood(answer, lambda found: [views.read_queue(item) for item in found["queues"]])
+
+
+def read_scaling(answer: Answer) -> ScalingView:
+    """Read an answer that is how many workers a queue should have."""
+    return _understood(answer, scaling_views.read_scaling)
 
 
 def read_limits(answer: Answer) -> QueueLimits:

@@ -181,7 +181,8 @@ def up(
     *,
     tasks: str | None = None,
     bind: str | None = None,
-    max_workers: int | None = None,
+    minimum: int | None = None,
+    maximum: int | None = None,
     folder: Path | None = None,
 ) -> int:
     """Run the local stack in the foreground until Ctrl-C, then drain and stop it.
@@ -189,7 +190,8 @@ def up(
     Args:
         tasks: Modules with tasks; `WARREN_TASKS` unless given.
         bind: `host:port` of the server; `WARREN_SERVER_BIND`, else 127.0.0.1:8000, unless given.
-        max_workers: Most workers; `WARREN_SCALER_MAX`, else 4, unless given.
+        minimum: Fewest workers; `WARREN_SCALER_MIN`, else 0, unless given.
+        maximum: Most workers; `WARREN_SCALER_MAX`, else 8, unless given.
         folder: Where data and logs are; `.warren` unless given.
 
     Returns:
@@ -198,11 +200,12 @@ def up(
     Raises:
         LocalStackError: A part does not come up, or ended.
     """
+    bounds = {"WARREN_SCALER_MIN": minimum, "WARREN_SCALER_MAX": maximum}
     options = StackOptions(
         folder=folder or FOLDER,
         tasks=tasks or os.environ.get("WARREN_TASKS", ""),
         bind=bind or os.environ.get("WARREN_SERVER_BIND") or DEFAULT_BIND,
-        settings={} if max_workers is None else {"WARREN_SCALER_MAX": str(max_workers)},
+        settings={name: str(value) for name, value in bounds.items() if value is not None},
     )
     stop = StopSignal()
     stop.install()

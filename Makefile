@@ -12,10 +12,13 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE_PREFIX ?= warren-
 IMAGE_TAG ?= $(VERSION)
 IMAGE_FLAGS ?=
+# `make e2e`: a command that brings an image into the cluster, such as `kind load docker-image`. Empty: the cluster has the
+# images, or pulls them.
+WARREN_E2E_LOAD ?=
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: environment ## Run a few hundred real jobs on a real RabbitMQ, server and workers, and stop
@@ -44,6 +47,25 @@ faults: environment broker ## Strike real servers, workers and brokers with ever
 .PHONY: manifests
 manifests: tools ## Judge what the charts and k8s/ render, without a cluster
 	@$(BIN)/python -m pytest tests/manifests -q -n $(WORKERS) --dist worksteal $(PYTEST)
+
+.PHONY: e2e
+e2e: tools ## Try the charts and k8s/ on the cluster that KUBECONFIG names (WARREN_E2E_LOAD='kind load docker-image')
+	@test -n "$$KUBECONFIG" || { echo 'error: KUBECONFIG names no cluster'; exit 2; }
+	@test -z '$(WARREN_E2E_LOAD)' || $(MAKE) images
+	@test -z '$(WARREN_E2E_LOAD)' || for target in server worker; do \
+	  $(WARREN_E2E_LOAD) $(IMAGE_PREFIX)$$target:$(IMAGE_TAG) || exit 1; done
+	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
+	  $(BIN)/python -m pytest tests/e2e -q -m "not full" --durations=10 $(PYTEST)
+
+.PHONY: e2e-load
+e2e-load: tools ## Upgrade, drain and strike an installation of three brokers on that cluster, under load
+	@test -n "$$KUBECONFIG" || { echo 'error: KUBECONFIG names no cluster'; exit 2; }
+	@test -z '$(WARREN_E2E_LOAD)' || $(MAKE) images
+	@test -z '$(WARREN_E2E_LOAD)' || $(MAKE) images VERSION=$(VERSION)-next IMAGE_TAG=$(IMAGE_TAG)-next
+	@test -z '$(WARREN_E2E_LOAD)' || for target in server worker; do for tag in $(IMAGE_TAG) $(IMAGE_TAG)-next; do \
+	  $(WARREN_E2E_LOAD) $(IMAGE_PREFIX)$$target:$$tag || exit 1; done; done
+	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
+	  WARREN_E2E_NEXT_IMAGE_TAG=$(IMAGE_TAG)-next $(BIN)/python -m pytest tests/e2e/under_load -q -s $(PYTEST)
 
 .PHONY: golden
 golden: tools ## Write tests/manifests/golden anew from the charts

@@ -36,7 +36,7 @@ def with_table(readme: str, chart: Path) -> str:
     schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
     values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8")) or {}
     rows = "\n".join(
-        f"| `{path}` | {_default(default)} | {_line(found.get('description', ''))} |"
+        f"| `{path}` | {_default(default)} | {_meaning(found)} |"
         for path, found, default in _values(schema, schema, values)
     )
     return f"{before}{START}\n\n| value | default | meaning |\n|---|---|---|\n{rows}\n\n{END}{after}"
@@ -71,8 +71,11 @@ def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
+def _meaning(found: dict[str, Any]) -> str:
+    text = " ".join(found.get("description", "").split())
+    if "enum" in found:
+        text += f" One of {', '.join(f'`{json.dumps(choice)}`' for choice in found['enum'])}."
+    return text.replace("|", r"\|")
 
 
 def _default(value: object) -> str:

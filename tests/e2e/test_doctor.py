@@ -1,16 +1,9 @@
-"""`warren doctor --kubernetes` on a real cluster: an installation that is well, one that is not, and a pod's account.
-
-Any `KUBECONFIG` whose cluster has RabbitMQ's cluster operator will do; the tests make namespaces of their own.
-"""
+"""`warren doctor --kubernetes` on a real cluster: an installation that is well, objects that are not, an account."""
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import shutil
-import subprocess
-import uuid
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,30 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
+from e2e.commands import apply, kubectl
+from e2e.installation import Images, Installation
+from e2e.namespaces import Namespace
 from waiting import eventually
 from warren.cli import main
 from warren.cli.cluster import connect
-
-KUBECONFIG = os.environ.get("KUBECONFIG", "")
-KUBECTL = shutil.which("kubectl") or ""
-IMAGE = os.environ.get("WARREN_E2E_IMAGE", "python:3.13-slim")
-"""Any image with Python whose user may be 10001: the pods only wait."""
-
-pytestmark = [
-    pytest.mark.skipif(not KUBECONFIG, reason="KUBECONFIG names no cluster"),
-    pytest.mark.skipif(not KUBECTL, reason="kubectl is not on PATH"),
-    pytest.mark.timeout(300),
-]
-
-
-def kubectl(*words: str, stdin: str | None = None) -> str:
-    done = subprocess.run([KUBECTL, *words], capture_output=True, text=True, input=stdin, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def apply(*objects: dict[str, Any]) -> None:
-    kubectl("apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
 
 def doctor(namespace: str, *words: str) -> tuple[int, list[dict[str, str]]]:
@@ -55,16 +30,19 @@ def at(level: str, found: list[dict[str, str]]) -> dict[str, str]:
 
 
 @pytest.fixture
-def namespace() -> Iterator[str]:
-    name = f"doctor-{uuid.uuid4().hex[:8]}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+def namespace(cluster: None) -> Iterator[str]:
+    with Namespace("doctor") as made:
+        yield made.name
+
+
+@pytest.fixture
+def image(images: Images) -> str:
+    """Any image with Python whose user may be 10001: the pods only wait."""
+    return f"{images.prefix}worker:{images.tag}"
 
 
 def workload(
-    namespace: str, name: str, component: str, *, env: dict[str, str], image: str = IMAGE, secret: str, grace: int
+    namespace: str, name: str, component: str, *, env: dict[str, str], image: str, secret: str, grace: int
 ) -> dict[str, Any]:
     """Describe a Deployment as the chart makes it, whose container only waits."""
     labels = {
@@ -106,94 +84,29 @@ def workload(
     }
 
 
-def ready(namespace: str, *names: str) -> None:
-    for name in names:
-        kubectl("--namespace", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s")
-
-
-@pytest.fixture
-def broker(namespace: str) -> str:
-    """Start a broker of one node by its operator, and make the topology and a worker's login on it."""
-    spec = {
-        "replicas": 1,
-        "delayStartSeconds": 0,
-        "terminationGracePeriodSeconds": 10,
-        "persistence": {"storage": "256Mi"},
-        "resources": {"requests": {"cpu": "100m", "memory": "384Mi"}, "limits": {"memory": "384Mi"}},
-    }
-    apply(
-        {
-            "apiVersion": "rabbitmq.com/v1beta1",
-            "kind": "RabbitmqCluster",
-            "metadata": {"name": "warren-rabbitmq", "namespace": namespace},
-            "spec": spec,
-        }
-    )
-    where = ("--namespace", namespace)
-    for condition in ("AllReplicasReady", "ReconcileSuccess"):
-        kubectl(*where, "wait", f"--for=condition={condition}", "rabbitmqcluster/warren-rabbitmq", "--timeout=120s")
-    control = ("exec", "warren-rabbitmq-server-0", "--container", "rabbitmq", "--", "rabbitmqctl")
-    kubectl(*where, *control, "add_vhost", "warren")
-    kubectl(*where, *control, "add_user", "warren-worker", "secret")
-    kubectl(*where, *control, "set_permissions", "--vhost", "warren", "warren-worker", "^$", "^warren", "^warren")
-    held = json.loads(kubectl(*where, "get", "secret", "warren-rabbitmq-default-user", "--output", "json"))["data"]
-    user, password = (base64.b64decode(held[key]).decode() for key in ("username", "password"))
-    kubectl(*where, *control, "set_permissions", "--vhost", "warren", user, ".*", ".*", ".*")
-    with (
-        connect.connect(namespace=namespace, context=None) as cluster,
-        cluster.reach("warren-rabbitmq", 5672) as amqp,
-        cluster.reach("warren-rabbitmq", 15672) as management,
-    ):
-        result = CliRunner(
-            env={
-                "WARREN_AMQP_URL": f"amqp://{user}:{password}@{amqp}/warren",
-                "WARREN_AMQP_MANAGEMENT_URL": f"http://{management}",
-            }
-        ).invoke(main, ["topology", "apply", "--queue", "default"])
-    assert result.exit_code == 0, result.output
-    return namespace
-
-
-def test_an_installation_that_is_well_passes(broker: str) -> None:
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "warren-worker-user-credentials", "namespace": broker},
-        "stringData": {"username": "warren-worker", "password": "secret"},
-    }
-    env = {"WARREN_AMQP_HOST": "warren-rabbitmq", "WARREN_AMQP_VHOST": "warren", "WARREN_WORKER_QUEUES": "default"}
-    login = "warren-worker-user-credentials"
-    apply(
-        secret,
-        workload(broker, "warren-worker", "worker", env=env, secret=login, grace=45),
-        workload(broker, "warren-server", "server", env=env, secret=login, grace=30),
-    )
-    ready(broker, "warren-worker", "warren-server")
+def test_an_installation_that_is_well_passes(installation: Installation) -> None:
+    namespace = installation.namespace.name
+    login = installation.namespace.secret("warren-worker-user-credentials")["username"]
 
     # The broker counts every few seconds, and is busy just after its start.
-    code, found = eventually(lambda: _passed(doctor(broker)), 60, 2)
+    code, found = eventually(lambda: _passed(doctor(namespace)), 60, 2)
 
     well = at("ok", found)
     assert code == 0
     assert not at("unknown", found)
     assert {"grace period", "references", "pods", "broker quorum", "broker alarms", "queue types"} <= well.keys()
-    assert "warren-worker: no configure right" in well["broker permissions"]
-
-    kubectl("--namespace", broker, "scale", "deployment/warren-worker", "--replicas=2")
-    _, scaled = doctor(broker)
-
-    assert "has 1 for Deployment warren-worker" in at("note", scaled)["broker size"]
+    assert re.search(rf"{login}.*: no configure right", well["broker permissions"])
 
 
 def _passed(run: tuple[int, list[dict[str, str]]]) -> tuple[int, list[dict[str, str]]] | None:
     return run if run[0] == 0 and not at("note", run[1]) else None
 
 
-def test_objects_that_are_wrong_are_found(namespace: str) -> None:
-    latest = f"{IMAGE.rpartition(':')[0]}:latest"
+def test_objects_that_are_wrong_are_found(namespace: str, image: str) -> None:
+    latest = f"{image.rpartition(':')[0]}:latest"
     env = {"WARREN_AMQP_HOST": "elsewhere", "WARREN_DRAIN_SECONDS": "60"}
     wrong = workload(namespace, "warren-worker", "worker", env=env, secret="absent", grace=30, image=latest)
-    unfit = workload(namespace, "warren-server", "server", env=env, secret="absent", grace=30)
+    unfit = workload(namespace, "warren-server", "server", env=env, secret="absent", grace=30, image=image)
     unfit["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] = False
     wrong["spec"]["replicas"] = 2
     scaler = {
@@ -225,7 +138,7 @@ def _with(run: tuple[int, list[dict[str, str]]], level: str, check: str) -> tupl
 
 
 def test_a_pods_account_sees_what_its_role_allows(
-    namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    namespace: str, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The account's own token and authority, on the API server's own address: all but the pod is real."""
     rules = [
@@ -246,7 +159,13 @@ def test_a_pods_account_sees_what_its_role_allows(
             "subjects": [{"kind": "ServiceAccount", "name": "doctor", "namespace": namespace}],
         },
         workload(
-            namespace, "warren-worker", "worker", env={"WARREN_AMQP_HOST": "elsewhere"}, secret="absent", grace=30
+            namespace,
+            "warren-worker",
+            "worker",
+            env={"WARREN_AMQP_HOST": "elsewhere"},
+            secret="absent",
+            grace=30,
+            image=image,
         ),
     )
     roots = json.loads(kubectl("--namespace", namespace, "get", "configmap", "kube-root-ca.crt", "--output", "json"))

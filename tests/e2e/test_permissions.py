@@ -1,14 +1,7 @@
-"""Logins of the topology chart, tried on a real broker: what each must be able to do, and that all else is refused.
-
-Needs a cluster with the charts warren-rabbitmq and warren-topology in the namespace WARREN_E2E_NAMESPACE.
-"""
+"""Logins of the topology chart, tried on a real broker: what each must be able to do, and that all else is refused."""
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,17 +15,12 @@ import pika
 import pika.exceptions
 import pytest
 
+from e2e.commands import ENVIRONMENT, forwarded
+from e2e.installation import Installation
+from e2e.namespaces import Namespace
 from warren.topology import topology
 
-# Read before the environment is cleared for each test.
-ENVIRONMENT = dict(os.environ)
-NAMESPACE = ENVIRONMENT.get("WARREN_E2E_NAMESPACE", "")
-CLUSTER = ENVIRONMENT.get("WARREN_E2E_RABBITMQ", "warren-rabbitmq")
 VHOST = "warren"
-
-pytestmark = pytest.mark.skipif(
-    not NAMESPACE, reason="WARREN_E2E_NAMESPACE names no namespace with the charts installed"
-)
 
 Try = Callable[[Any], object]
 """Something to do on a channel."""
@@ -102,10 +90,16 @@ class Broker:
     Attributes:
         amqp: Port of AMQP.
         management: Port of the management API.
+        namespace: Where the logins are.
     """
 
     amqp: int
     management: int
+    namespace: Namespace
+
+    def login(self, who: str) -> tuple[str, str]:
+        held = self.namespace.secret(f"warren-{who}-user-credentials")
+        return held["username"], held["password"]
 
 
 def publish(channel: Any, exchange: str) -> None:
@@ -123,43 +117,17 @@ def consume(channel: Any, queue: str) -> None:
     channel.basic_consume(queue, lambda *_: None)
 
 
-def kubectl(*arguments: str) -> str:
-    done = subprocess.run(
-        ["kubectl", "--namespace", NAMESPACE, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def login(who: str) -> tuple[str, str]:
-    data = json.loads(kubectl("get", "secret", f"warren-{who}-user-credentials", "--output", "json"))["data"]
-    username, password = (base64.b64decode(data[key]).decode() for key in ("username", "password"))
-    return username, password
-
-
 @pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    command = ["kubectl", "--namespace", NAMESPACE, "port-forward", "--address", "127.0.0.1", f"service/{CLUSTER}"]
-    with subprocess.Popen(
-        [*command, ":5672", ":15672"], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            ports: dict[int, int] = {}
-            while len(ports) < 2:
-                line = process.stdout.readline()
-                found = re.search(r"127\.0\.0\.1:(\d+) -> (\d+)", line)
-                assert found, f"kubectl port-forward says {line!r}"
-                ports[int(found.group(2))] = int(found.group(1))
-            yield Broker(amqp=ports[5672], management=ports[15672])
-        finally:
-            process.terminate()
+def broker(installation: Installation) -> Iterator[Broker]:
+    namespace = installation.namespace
+    with forwarded(namespace.name, "service/warren-rabbitmq", 5672, 15672) as (amqp, management):
+        yield Broker(amqp=amqp, management=management, namespace=namespace)
 
 
 @contextmanager
 def channel_of(broker: Broker, who: str, vhost: str = VHOST) -> Iterator[Any]:
     parameters = pika.ConnectionParameters(
-        "127.0.0.1", broker.amqp, vhost, pika.PlainCredentials(*login(who)), blocked_connection_timeout=10
+        "127.0.0.1", broker.amqp, vhost, pika.PlainCredentials(*broker.login(who)), blocked_connection_timeout=10
     )
     connection = pika.BlockingConnection(parameters)
     try:
@@ -227,15 +195,15 @@ def test_no_login_gets_into_another_virtual_host(broker: Broker, who: str) -> No
 def test_only_monitor_and_scaler_get_into_the_management_api_and_no_further(
     broker: Broker, who: str, path: str, status: int
 ) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{broker.management}/api/{path}", auth=login(who), trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{broker.management}/api/{path}", auth=broker.login(who), trust_env=False)
 
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize("who", ["server", "worker"])
 def test_the_topology_passes_its_check_with_the_login(broker: Broker, who: str) -> None:
-    username, password = login(who)
-    watcher, secret = login("monitor")
+    username, password = broker.login(who)
+    watcher, secret = broker.login("monitor")
     environment = {key: value for key, value in ENVIRONMENT.items() if not key.startswith("WARREN_")} | {
         "WARREN_AMQP_HOST": "127.0.0.1",
         "WARREN_AMQP_PORT": str(broker.amqp),

@@ -29,6 +29,7 @@ from warren_server.store.engine import Database
 from warren_server.store.fold import fold
 from warren_server.store.jobs import JobFilter, JobStore
 from warren_server.store.queue_settings import QueueSettingsStore
+from warren_server.store.retention import RetentionStore
 from warren_server.store.schema import metadata
 from warren_server.store.tokens import TokenStore, digest
 
@@ -73,6 +74,35 @@ def test_migrations_end_in_the_schema_the_code_has(database: Database) -> None:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
 
     assert differences == []
+
+
+def test_jobs_are_forgotten_by_the_age_of_their_end(database: Database) -> None:
+    store, letters = JobStore(database), DeadLetterStore(database)
+    old, fresh, open_, dead, purged = (new_job_id() for _ in range(5))
+    ended = {"started_ms": 1500, "outcome": "failed"}
+    store.project(
+        [
+            event(old, State.SUCCEEDED, at_ms=2000, **ended),
+            event(fresh, State.SUCCEEDED, at_ms=9000, **ended),
+            event(open_, State.RETRYING, at_ms=2000, retry_at_ms=9000, **ended),
+            event(dead, State.DEAD, at_ms=2000, **ended),
+            event(purged, State.DEAD, at_ms=2000, **ended),
+        ]
+    )
+    for job in (dead, purged):
+        letters.add([{**rejected_row(Message(body=job.encode()), "q", "bad"), "id": job, "job": job}])
+    letters.purge_one(purged, 3000)
+
+    forgotten = RetentionStore(database).forget(8000)
+
+    assert forgotten == 2
+    assert [store.get(job) is not None for job in (old, fresh, open_, dead, purged)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_newest_revision_is_the_one_the_code_knows() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 import chart_values
-from manifests.charts import Chart
-from manifests.documents import leaves
+from manifests.charts import ROOT, Chart
+from manifests.documents import leaves, read
 from manifests.values import resolve
 
 Schema = dict[str, Any]
@@ -100,7 +101,7 @@ def used(path: str, text: str) -> bool:
     *above, name = path.split(".")
     if re.search(rf'(\.{name}|"{name}")\b' if name.isidentifier() else re.escape(name), text):
         return True
-    whole = r"toYaml (\(?\$?[\w.]*)\.{0}\b|\.{0} (-)?}}}}\s*(\w+:\s*)?{{{{-? *toYaml \."
+    whole = r"toYaml [^}}]*[.\"]{0}\b|\.{0} (-)?}}}}\s*(\w+:\s*)?{{{{-? *toYaml \."
     return any(re.search(whole.format(parent), text) for parent in above)
 
 
@@ -130,3 +131,12 @@ def test_the_readme_lists_the_values_as_they_are(chart: Chart) -> None:
     text = readme.read_text(encoding="utf-8")
 
     assert text == chart_values.with_table(text, chart.folder), "run `make docs`"
+
+
+def test_chart_application_and_images_are_of_the_projects_version(chart: Chart) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    described = read((chart.folder / "Chart.yaml").read_text(encoding="utf-8"))
+
+    assert described["version"] == project
+    if chart.name == "warren":
+        assert described["appVersion"] == chart.values["image"]["tag"] == project

@@ -87,7 +87,7 @@ WORDS = [
 
 
 def random_values(chart: Chart) -> st.SearchStrategy[Values]:
-    """Draw values: one of the chart's values files with up to five values changed."""
+    """Draw values: one of the chart's values files with up to four values changed."""
     schema = chart.schema
     bases = [{key: value for key, value in case.items() if key not in PAIRED} for case in chart.cases().values()]
     places = [(path, found) for path, found in properties(schema, schema) if not set(path) & PAIRED]
@@ -95,7 +95,7 @@ def random_values(chart: Chart) -> st.SearchStrategy[Values]:
     @st.composite
     def draw_values(draw: st.DrawFn) -> Values:
         values = copy.deepcopy(draw(st.sampled_from(bases)))
-        for path, found in draw(st.lists(st.sampled_from(places), max_size=5, unique_by=lambda place: place[0])):
+        for path, found in draw(st.lists(st.sampled_from(places), max_size=4, unique_by=lambda place: place[0])):
             _put(values, draw(_named(path, chart.values)), draw(_of(found, schema, path)))
         return values
 

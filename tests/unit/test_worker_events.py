@@ -135,6 +135,23 @@ def test_the_outbox_waits_for_the_end_of_an_alarm(timers: Timers, transport: Mem
     done.result(5)
 
 
+def test_what_is_not_needed_any_more_is_not_sent_again(timers: Timers, transport: MemoryTransport) -> None:
+    outbox = Outbox(transport, timers, Random(1))
+    needed = [True]
+    transport.hold_confirms()
+    done = outbox.send(event_publication(Message(body=b"1")), lambda: needed[0])
+    eventually(lambda: transport.messages(EVENTS))
+
+    needed[0] = False
+    transport.disconnect()
+    transport.release_confirms()
+    transport.reconnect()
+
+    eventually(done.cancelled)
+    assert outbox.wait_empty(5)
+    assert [message.body for message in transport.messages(EVENTS)] == [b"1"]
+
+
 def test_a_job_whose_queue_is_not_there_waits_where_a_repair_finds_it(
     timers: Timers, transport: MemoryTransport
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from random import Random
@@ -447,11 +448,11 @@ def test_a_drain_does_not_wait_for_a_suspect_whose_announcement_is_under_way(reg
     withheld: list[Publication] = []
     send = bench.worker._outbox.send
 
-    def withhold(publication: Publication) -> Future[None]:
+    def withhold(publication: Publication, *needed: Callable[[], bool]) -> Future[None]:
         if publication.exchange == CONTROL and isinstance(decode_order(publication.message), Started):
             withheld.append(publication)
             return Future()
-        return send(publication)
+        return send(publication, *needed)
 
     bench.worker._outbox.send = withhold  # type: ignore[method-assign]
     bench.submit("work", forgiven=1, attempt=2)
@@ -477,11 +478,11 @@ def test_a_suspect_whose_last_attempt_another_worker_just_took_is_not_run(regist
     bench = Bench(registry)
     send = bench.worker._outbox.send
 
-    def overtake(publication: Publication) -> Future[None]:
+    def overtake(publication: Publication, *needed: Callable[[], bool]) -> Future[None]:
         order = decode_order(publication.message) if publication.exchange == CONTROL else None
         if isinstance(order, Started):
             send(control_publication(encode_order(replace(order, nonce="other"))))
-        return send(publication)
+        return send(publication, *needed)
 
     bench.worker._outbox.send = overtake  # type: ignore[method-assign]
     bench.submit("work", forgiven=1, attempt=2)

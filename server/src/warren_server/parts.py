@@ -25,6 +25,7 @@ from warren_server.queue_control import QueueControl
 from warren_server.queues import Queues, QueueState, ReadDepths
 from warren_server.redriver import Redriver
 from warren_server.repeating import Repeating
+from warren_server.retention import Retention
 from warren_server.retry import Retrier
 from warren_server.room import Room
 from warren_server.scaling import Expectations
@@ -49,6 +50,7 @@ from warren_server.store.idempotency import KeyStore
 from warren_server.store.jobs import JobStore
 from warren_server.store.queue_settings import QueueSettingsStore
 from warren_server.store.redrives import RedriveStore
+from warren_server.store.retention import RetentionStore
 from warren_server.store.schedules import ScheduleStore
 from warren_server.store.ticks import TickStore
 from warren_server.store.tokens import TokenStore
@@ -66,6 +68,7 @@ _LIMITS_SECONDS = 1.0
 _SETTLE_SECONDS = 5.0
 _AUDIT_SECONDS = 10.0
 _BACKLOG_SECONDS = 15.0
+_RETENTION_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +182,13 @@ class Parts:
             keep_seconds=config.server.idempotency_seconds,
         )
         audit = TokenAudit(self.queue_settings, self.queues.all_states, self.queue_control)
+        retention = Retention(RetentionStore(self.database), config.store.keep_days)
         self._limits = Repeating("limits", _LIMITS_SECONDS, self.room.refresh)
         self._rounds = (
             Repeating("settling", _SETTLE_SECONDS, self.queue_control.settle),
             Repeating("token-audit", _AUDIT_SECONDS, audit.look),
             Repeating("backlog", _BACKLOG_SECONDS, Backlog(self.transport).look),
+            Repeating("retention", _RETENTION_SECONDS, retention.look),
         )
         self._prepared = threading.Event()
         self.schedules = ScheduleStore(self.database)

@@ -86,6 +86,9 @@ class StoreSettings(Settings):
     """File that holds the database password, read at each connect so that rotation needs no restart. No default."""
     wait_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
     """How long a submit waits for its record before it answers with deferred tracking. Default 2 s."""
+    keep_days: Annotated[float, Field(ge=0, le=36500)] = 30.0
+    """Days a job is kept after its end, with its attempts; a dead one at least as long as its dead letter. 0 keeps all
+    for ever. Default 30 days."""
 
     @field_validator("url")
     @classmethod

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -42,60 +42,85 @@ class Outbox:
         self._changed = threading.Condition()
         self._open = 0
 
-    def send(self, publication: Publication) -> Future[None]:
-        """Send a message; the future is done when the broker has it safe."""
-        done: Future[None] = Future()
+    def send(self, publication: Publication, needed: Callable[[], bool] = lambda: True) -> Future[None]:
+        """Send a message; the future is done when the broker has it safe.
+
+        Args:
+            publication: What is sent.
+            needed: Asked each time before it is sent; when it is not needed any more, the future is cancelled.
+        """
+        sending = _Sending(publication, needed)
         with self._changed:
             self._open += 1
-        self._try(publication, done, 1)
-        return done
+        self._try(sending, 1)
+        return sending.done
 
     def wait_empty(self, timeout_seconds: float) -> bool:
         """Wait until everything is confirmed; False when the time is up."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._open, timeout_seconds)
 
-    def _try(self, publication: Publication, done: Future[None], tries: int) -> None:
+    def _try(self, sending: _Sending, tries: int) -> None:
+        if not sending.needed():
+            self._close(sending, sent=False)
+            return
         try:
-            sent = self._transport.publish(publication)
+            sent = self._transport.publish(sending.publication)
         except TransportError as error:
-            self._again(publication, done, tries, error)
+            self._again(sending, tries, error)
         else:
-            sent.add_done_callback(self._judging(publication, done, tries))
+            sent.add_done_callback(lambda sent: self._judge(sending, tries, sent.exception()))
 
-    def _judging(self, publication: Publication, done: Future[None], tries: int) -> Callable[[Future[None]], None]:
-        def judge(sent: Future[None]) -> None:
-            error = sent.exception()
-            if error is None:
-                self._close(done)
-            elif isinstance(error, Unroutable) and publication.exchange == JOBS:
-                self._detour(publication, done, tries, error)
-            else:
-                self._again(publication, done, tries, error)
+    def _judge(self, sending: _Sending, tries: int, error: BaseException | None) -> None:
+        if error is None:
+            self._close(sending, sent=True)
+        elif isinstance(error, Unroutable) and sending.publication.exchange == JOBS:
+            logger.error("a job cannot go back to its queue: %s", error, extra={"event": "retry_unroutable"})
+            sending.detour()
+            self._again(sending, tries, error)
+        else:
+            self._again(sending, tries, error)
 
-        return judge
-
-    def _detour(self, publication: Publication, done: Future[None], tries: int, error: BaseException) -> None:
-        logger.error("a job cannot go back to its queue: %s", error, extra={"event": "retry_unroutable"})
-        exchange, routing_key = route(publication.routing_key, delay_seconds=1)
-        self._again(replace(publication, exchange=exchange, routing_key=routing_key), done, tries, error)
-
-    def _again(self, publication: Publication, done: Future[None], tries: int, error: BaseException) -> None:
+    def _again(self, sending: _Sending, tries: int, error: BaseException) -> None:
+        exchange = sending.publication.exchange
         level = logging.WARNING if tries == WARN_AFTER_TRIES else logging.DEBUG
         logger.log(
             level,
             "a message to %s is not with the broker after %d tries, the last: %s; it is tried until it is",
-            publication.exchange,
+            exchange,
             tries,
             error,
-            extra={"event": "publish_retried", "exchange": publication.exchange, "tries": tries},
+            extra={"event": "publish_retried", "exchange": exchange, "tries": tries},
         )
         bound = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries, 10))
-        self._timers.after(self._rng.uniform(0, bound), lambda: self._try(publication, done, tries + 1))
+        self._timers.after(self._rng.uniform(0, bound), lambda: self._try(sending, tries + 1))
 
-    def _close(self, done: Future[None]) -> None:
+    def _close(self, sending: _Sending, *, sent: bool) -> None:
         # First the result: whoever waits for an empty outbox expects its callbacks to have run.
-        done.set_result(None)
+        if sent:
+            sending.done.set_result(None)
+        else:
+            sending.done.cancel()
         with self._changed:
             self._open -= 1
             self._changed.notify_all()
+
+
+@dataclass(eq=False)
+class _Sending:
+    """One message under way.
+
+    Attributes:
+        publication: What is sent.
+        needed: Whether it still has to be there.
+        done: Its future.
+    """
+
+    publication: Publication
+    needed: Callable[[], bool]
+    done: Future[None] = field(default_factory=Future)
+
+    def detour(self) -> None:
+        """Go by the delay ladder instead of straight to the queue."""
+        exchange, routing_key = route(self.publication.routing_key, delay_seconds=1)
+        self.publication = replace(self.publication, exchange=exchange, routing_key=routing_key)

@@ -42,15 +42,19 @@ class Settler:
         """
         with self._changed:
             self._open += 1
-        # A job whose connection is gone is handed out again by the broker: publishing it as well would make it two.
-        needed = delivery.alive or not settlement.again
-        waits = [self._outbox.send(publication) for publication in settlement.publications if needed]
+
+        # A job whose connection is gone is handed out again by the broker: publishing it as well would make it two,
+        # and publishing it once more for want of a confirm might make it three.
+        def needed() -> bool:
+            return delivery.alive or not settlement.again
+
+        following = [self._outbox.send(publication, needed) for publication in settlement.publications]
+        waits = list(following)
         if settlement.events:
             told = self._batcher.tell(settlement.events)
             if any(event.state.final for event in settlement.events):
                 waits.append(told)
-        finished = needed and settlement.final == "ack"
-        _when_all(waits, lambda: self._finish(delivery, settlement, settled, finished))
+        _when_all(waits, lambda: self._finish(delivery, settlement, settled, following))
 
     @property
     def idle(self) -> bool:
@@ -64,14 +68,19 @@ class Settler:
             return self._changed.wait_for(lambda: not self._open, timeout_seconds)
 
     def _finish(
-        self, delivery: Delivery, settlement: Settlement, settled: Callable[[bool], None], finished: bool
+        self,
+        delivery: Delivery,
+        settlement: Settlement,
+        settled: Callable[[bool], None],
+        following: Sequence[Future[None]],
     ) -> None:
         try:
             if settlement.final == "ack":
                 delivery.ack()
             else:
                 delivery.nack()
-            settled(finished)
+            sent = not any(future.cancelled() for future in following)
+            settled(sent and settlement.final == "ack")
         finally:
             with self._changed:
                 self._open -= 1
@@ -79,7 +88,7 @@ class Settler:
 
 
 def _when_all(futures: Sequence[Future[None]], call: Callable[[], None]) -> None:
-    """Call once when all futures are done; none of them fails, what is sent is sent until it is there."""
+    """Call once when all futures are done; none fails, for what is sent is sent until it is there or not needed."""
     if not futures:
         call()
         return

@@ -22,6 +22,7 @@ from sqlalchemy import (
 metadata: Final = MetaData()
 
 THERE: Final = "gone_ms IS NULL"
+ENDED: Final = "finished_ms IS NOT NULL"
 GONE: Final = "gone_ms IS NOT NULL"
 
 jobs: Final = Table(
@@ -55,6 +56,7 @@ jobs: Final = Table(
     Index("jobs_by_state", "state", "id"),
     Index("jobs_by_queue", "queue", "state", "id"),
     Index("jobs_by_task", "task", "id"),
+    Index("jobs_by_end", "finished_ms", sqlite_where=text(ENDED), postgresql_where=text(ENDED)),
 )
 
 attempts: Final = Table(
@@ -107,6 +109,7 @@ dead_letters: Final = Table(
     Index("dead_letters_by_time", "at_ms", "id", sqlite_where=text(THERE), postgresql_where=text(THERE)),
     Index("dead_letters_by_queue", "queue", "at_ms", sqlite_where=text(THERE), postgresql_where=text(THERE)),
     Index("dead_letters_by_task", "task", "at_ms", sqlite_where=text(THERE), postgresql_where=text(THERE)),
+    Index("dead_letters_by_job", "job"),
     Index("dead_letters_by_gone", "gone_ms", sqlite_where=text(GONE), postgresql_where=text(GONE)),
 )
 

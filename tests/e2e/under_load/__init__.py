@@ -1,0 +1,1 @@
+"""An installation as production has it, worked on while load goes on."""

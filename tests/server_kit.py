@@ -57,7 +57,7 @@ def registry() -> Registry:
 
 
 def store_settings(folder: Path) -> StoreSettings:
-    return StoreSettings.model_validate({"url": f"sqlite:///{folder}/warren.db", "wait_seconds": 1.0})
+    return StoreSettings.model_validate({"url": f"sqlite:///{folder}/warren.db", "wait_seconds": 1.0, "keep_days": 0})
 
 
 def database(folder: Path) -> Database:

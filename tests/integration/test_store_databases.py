@@ -245,11 +245,6 @@ def test_the_latest_runs_of_a_queue_are_read_back(database: Database) -> None:
     assert store.latest("q", 1) == [6.0, 2.0]
     assert store.latest("nothing", 50) == []
     assert (store.running("q"), store.running("other")) == (1, 0)
-    assert (store.running_since("q", 9), store.running_since("q", 0), store.running_since("other", 9)) == (
-        [2000],
-        [],
-        [],
-    )
 
 
 def test_a_locked_sqlite_file_is_a_store_that_is_down_and_comes_back(tmp_path: Path) -> None:

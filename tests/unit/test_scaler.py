@@ -298,10 +298,10 @@ def test_an_unknown_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: python -m warren_scaler local" in capsys.readouterr().err
 
 
-def test_a_job_that_runs_long_does_not_pass_for_a_free_slot() -> None:
+def test_a_busy_worker_does_not_pass_for_a_free_slot() -> None:
     world = World(max=50, slo_seconds=30, stable_seconds=0, jobs_per_worker=100)
     world.step(ready=1, unacked=0)
-    world.fleet.tell(replace(status("w1", running=1, ended=50, seconds=100, concurrency=1), job_seconds=(600.0,)))
+    world.fleet.tell(status("w1", running=1, ended=50, seconds=100, concurrency=1))
 
     world.step(ready=29, unacked=1)
 

@@ -94,21 +94,16 @@ def test_what_jobs_took_decides_once_some_have_ended(kit: Kit, broker: Broker) -
         10,
     )
     assert told["running"] == 1
-    # Nothing is unsettled, so the running job is one whose end was not told yet.
-    assert told["longest_job_seconds"] is None
 
 
-def test_slots_of_jobs_that_run_long_do_not_pass_for_free(kit: Kit, broker: Broker) -> None:
+def test_busy_workers_are_wanted_besides_what_waits(kit: Kit, broker: Broker) -> None:
     for _ in range(5):
         ran(kit, 2.0)
-    for _ in range(10):
-        ran(kit, 0.0, State.RUNNING)
     broker.state = QueueState(ready=60, unacked=10, consumers=10)
 
     told = ask(kit, concurrency=1).json
 
     assert told["desired_workers"] == 14
-    assert told["longest_job_seconds"] > 1e6
 
 
 def test_the_request_beats_the_settings(kit: Kit, broker: Broker) -> None:
@@ -213,10 +208,9 @@ def test_later_jobs_weigh_more_in_what_is_expected() -> None:
 def test_unsettled_jobs_beyond_what_the_attached_workers_hold_are_those_of_leaving_ones() -> None:
     state = QueueState(ready=0, unacked=20, consumers=4)
 
-    seen = observe(state, Recent(running_since_ms=tuple(range(0, 20_000, 1000))), 2, 20_000, paused=False)
+    seen = observe(state, Recent(), 2, paused=False)
 
     assert (seen.current, seen.unacked, seen.leaving_jobs) == (4, 20, 8)
-    assert seen.job_seconds == tuple(float(age) for age in range(20, 8, -1))
 
 
 class CountingStore:
@@ -229,9 +223,6 @@ class CountingStore:
 
     def running(self, _queue: str) -> int:
         return 0
-
-    def running_since(self, _queue: str, _limit: int) -> list[int]:
-        return []
 
 
 def test_the_store_is_looked_at_every_two_seconds_at_most() -> None:

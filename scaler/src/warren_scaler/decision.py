@@ -62,7 +62,6 @@ def observe(work: Work | None, members: Sequence[Member], expected_seconds: floa
         running=sum(status.running for status in told) if all_told else None,
         busy_workers=sum(status.held > 0 for status in told) if all_told else None,
         expected_seconds=expected_seconds,
-        job_seconds=tuple(seconds for status in told for seconds in status.job_seconds),
     )
 
 

@@ -15,8 +15,6 @@ from warren_server.store.durations import DurationStore
 
 SAMPLES: Final = 50
 """Jobs of each way to end that are looked at."""
-MAX_RUNNING: Final = 1000
-"""Running jobs whose beginning is looked at."""
 FADE: Final = 0.95
 """Weight of a job against that of the one submitted after it: half of all weight is on the latest fourteen."""
 _REMEMBER_SECONDS: Final = 2.0
@@ -31,13 +29,11 @@ class Recent:
         expected_seconds: How long a job is expected to run, or None while none has ended.
         samples: Jobs that this was learnt from.
         running: Jobs that run, as far as their events have come in; None when the store was never reached.
-        running_since_ms: When they began, the earliest first, as far as known.
     """
 
     expected_seconds: float | None = None
     samples: int = 0
     running: int | None = None
-    running_since_ms: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,12 +68,9 @@ class Expectations:
             known.at = self._clock()
         try:
             runs, running = self._store.latest(queue, SAMPLES), self._store.running(queue)
-            since = tuple(self._store.running_since(queue, MAX_RUNNING))
         except StoreDown:
             return known.recent
-        known.recent = Recent(
-            expected_seconds=faded_mean(runs), samples=len(runs), running=running, running_since_ms=since
-        )
+        known.recent = Recent(expected_seconds=faded_mean(runs), samples=len(runs), running=running)
         return known.recent
 
 
@@ -87,7 +80,7 @@ def faded_mean(runs: Sequence[float]) -> float | None:
     return sum(weight * run for weight, run in zip(weights, runs, strict=True)) / sum(weights) if runs else None
 
 
-def observe(state: QueueState, recent: Recent, concurrency: int, now_ms: int, *, paused: bool) -> Observation:
+def observe(state: QueueState, recent: Recent, concurrency: int, *, paused: bool) -> Observation:
     """Put together what the policy looks at.
 
     What is unsettled beyond all that the attached workers can hold belongs to workers that are leaving: those take
@@ -97,20 +90,16 @@ def observe(state: QueueState, recent: Recent, concurrency: int, now_ms: int, *,
         state: The queue by the broker.
         recent: Its jobs by the store.
         concurrency: Jobs that a worker runs at once.
-        now_ms: Milliseconds since the epoch.
         paused: No waiting job may start, so none asks for a worker.
     """
     attached = state.consumers or 0
     # A worker holds a quarter more than it runs, rounded up: its default prefetch.
     holdable = attached * (concurrency + -(-concurrency // 4))
     leaving = max((state.unacked or 0) - holdable, 0)
-    # Events come late: no more jobs run than are unsettled.
-    began = recent.running_since_ms[: max((state.unacked or 0) - leaving, 0)]
     return Observation(
         current=attached,
         ready=0 if paused and state.ready is not None else state.ready,
         unacked=state.unacked,
         leaving_jobs=leaving,
         expected_seconds=recent.expected_seconds,
-        job_seconds=tuple(max(now_ms - started_ms, 0) / 1000 for started_ms in began),
     )

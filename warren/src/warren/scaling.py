@@ -1,11 +1,8 @@
 """How many workers a queue should have. Pure; every scaler asks here.
 
-Every job that waits or runs is worth a share of a slot: all of one when it is expected to take as long as jobs may wait
-(the latency goal) or longer, half of one when it takes half as long. As many workers are wanted as have slots for all
-shares, and never fewer than are busy. What runs counts by its share too, not in full on top: slots of short jobs are
-free again before the goal is over, and a sum would ask for one more worker at every look as long as anything waits.
-A job that has run longer than was expected is taken to go on for as long again, so that a few jobs of hours among many
-of seconds do not pass for free slots.
+Workers that are busy are wanted, and besides them as many as it takes to start what waits within the latency goal: each
+waiting job is worth a share of a slot, all of one when it is expected to take as long as jobs may wait or longer, half
+of one when it takes half as long.
 """
 
 from __future__ import annotations
@@ -81,7 +78,6 @@ class Observation:
         running: Jobs that run on the current workers; taken from `unacked` when workers do not tell.
         busy_workers: Current workers that run a job; likewise.
         expected_seconds: How long a job of this queue is expected to run.
-        job_seconds: How long jobs that run on current workers have run already, as far as that is known.
     """
 
     current: int
@@ -91,7 +87,6 @@ class Observation:
     running: int | None = None
     busy_workers: int | None = None
     expected_seconds: float | None = None
-    job_seconds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +148,8 @@ def find_target(seen: Observation, policy: Policy) -> Target:
         )
     held_jobs = max(seen.unacked - seen.leaving_jobs, 0)
     busy = _busy_workers(seen, held_jobs, policy.concurrency)
-    jobs = seen.ready + max(held_jobs, seen.running or 0, len(seen.job_seconds))
-    needed = _workers_for(jobs, seen, policy)
-    unbounded = max(needed, busy)
+    jobs = seen.ready + max(held_jobs, seen.running or 0)
+    unbounded = max(_workers_for(jobs, busy, seen, policy), 1 if jobs else 0)
     workers = min(max(unbounded, policy.bounds.minimum), policy.bounds.maximum)
     cause: Cause
     if unbounded > policy.bounds.maximum:
@@ -164,7 +158,7 @@ def find_target(seen: Observation, policy: Policy) -> Target:
         cause = "minimum"
     elif not unbounded:
         cause = "idle"
-    elif busy > needed:
+    elif busy == unbounded:
         cause = "busy"
     else:
         cause = "depth" if seen.expected_seconds is None else "backlog"
@@ -223,17 +217,12 @@ def _busy_workers(seen: Observation, held_jobs: int, concurrency: int) -> int:
     return min(math.ceil(running / concurrency), seen.current)
 
 
-def _workers_for(jobs: int, seen: Observation, policy: Policy) -> int:
+def _workers_for(jobs: int, busy: int, seen: Observation, policy: Policy) -> int:
     if seen.expected_seconds is None:
-        return math.ceil(jobs / (policy.jobs_per_worker or policy.concurrency))
-    share = _share(seen.expected_seconds, policy)
-    slots = jobs * share + sum(max(_share(seconds, policy) - share, 0.0) for seconds in seen.job_seconds)
-    # Not nothing for jobs of no length: they need a worker too. The rounding keeps 0.1 + 0.2 from costing one more.
-    return max(math.ceil(round(slots / policy.concurrency, 9)), 1 if jobs else 0)
-
-
-def _share(seconds: float, policy: Policy) -> float:
-    return min(max(seconds, 0.0) / policy.slo_seconds, 1.0)
+        return max(math.ceil(jobs / (policy.jobs_per_worker or policy.concurrency)), busy)
+    share = min(max(seen.expected_seconds, 0.0) / policy.slo_seconds, 1.0)
+    # The rounding keeps 0.1 + 0.2 from costing one more.
+    return busy + math.ceil(round((seen.ready or 0) * share / policy.concurrency, 9))
 
 
 def _explain(jobs: int, busy: int, unbounded: int, expected_seconds: float | None, policy: Policy) -> str:

@@ -20,7 +20,6 @@ class WorkerStatus:
         draining: It takes no work: it was told so, or it ends. Drained when nothing runs any more.
         ended: Runs that ended since it started, but for those it gave back.
         ended_seconds: How long they took, all together.
-        job_seconds: How long each running job has run, the longest first.
     """
 
     worker: str
@@ -31,7 +30,6 @@ class WorkerStatus:
     draining: bool
     ended: int = 0
     ended_seconds: float = 0.0
-    job_seconds: tuple[float, ...] = ()
 
     @property
     def held(self) -> int:
@@ -66,10 +64,6 @@ def decode_status(body: bytes) -> WorkerStatus:
             draining=_typed(told, "draining", bool),
             ended=_typed({"ended": 0} | told, "ended", int),
             ended_seconds=_typed({"ended_seconds": 0} | told, "ended_seconds", float, int),
-            job_seconds=tuple(
-                _typed({"job_seconds": seconds}, "job_seconds", float, int)
-                for seconds in _typed({"job_seconds": []} | told, "job_seconds", list)
-            ),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"not a worker's status: {error!r:.100} in {body!r:.200}") from error

@@ -125,17 +125,16 @@ class Worker:
         """What it does at this moment."""
         running = self._slots.running
         now_ms = self._now_ms()
-        ages = sorted((max(now_ms - run.started_ms, 0) / 1000 for run in running if run.started_ms), reverse=True)
+        oldest_ms = min((run.started_ms for run in running if run.started_ms), default=now_ms)
         return WorkerStatus(
             worker=self._name,
             concurrency=self._settings.slots,
             running=len(running),
             waiting=self._slots.waiting,
-            oldest_job_seconds=ages[0] if ages else 0.0,
+            oldest_job_seconds=max(now_ms - oldest_ms, 0) / 1000,
             draining=self.pulse.draining,
             ended=self._tally.ended,
             ended_seconds=self._tally.seconds,
-            job_seconds=tuple(ages),
         )
 
     def start(self) -> None:

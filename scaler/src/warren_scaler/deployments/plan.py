@@ -207,7 +207,6 @@ class _Fleet:
             running=sum(pod.status.held for pod in staying if pod.status) if known else None,
             busy_workers=sum(pod.busy for pod in staying),
             expected_seconds=self.set.expected_seconds or self.pace.expected_seconds,
-            job_seconds=tuple(seconds for pod in staying if pod.status for seconds in pod.status.job_seconds),
         )
         return decide(seen, self.set.policy, self._now, self.memory.wishes)
 

@@ -202,7 +202,6 @@ class ScalingDocument(Described):
     expected_seconds: float | None
     samples: int
     running: int | None
-    longest_job_seconds: float | None
     concurrency: int
     slo_seconds: float
     jobs_per_worker: int

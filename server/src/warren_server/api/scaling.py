@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from flask import Blueprint, Response, request
 
 from warren.errors import Problem
@@ -37,7 +35,7 @@ def routes(
             )
         recent = expectations.of(queue)
         paused = _paused(settings, queue)
-        seen = observe(state, recent, policy.concurrency, time.time_ns() // 1_000_000, paused=paused)
+        seen = observe(state, recent, policy.concurrency, paused=paused)
         target = find_target(seen, policy)
         return answer(
             {
@@ -55,7 +53,6 @@ def routes(
                 "expected_seconds": recent.expected_seconds,
                 "samples": recent.samples,
                 "running": recent.running,
-                "longest_job_seconds": max(seen.job_seconds, default=None),
                 "concurrency": policy.concurrency,
                 "slo_seconds": policy.slo_seconds,
                 "jobs_per_worker": policy.jobs_per_worker or policy.concurrency,

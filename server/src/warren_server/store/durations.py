@@ -42,26 +42,6 @@ class DurationStore:
                         found.append((job, max(finished_ms - started_ms, 0) / 1000))
         return [seconds for _, seconds in sorted(found, reverse=True)]
 
-    def running_since(self, queue: str, limit: int) -> list[int]:
-        """Return when running jobs of a queue began, milliseconds since the epoch, the earliest first.
-
-        Args:
-            queue: Their queue.
-            limit: Most jobs, those submitted first.
-        """
-        now_running = (
-            select(jobs.c.id, jobs.c.attempt)
-            .where(jobs.c.queue == queue, jobs.c.state == "running")
-            .order_by(jobs.c.id)
-            .limit(limit)
-            .subquery()
-        )
-        began = select(attempts.c.started_ms).join(
-            now_running, and_(attempts.c.job == now_running.c.id, attempts.c.attempt == now_running.c.attempt)
-        )
-        with self._database.read() as connection:
-            return sorted(started_ms for started_ms in connection.execute(began).scalars() if started_ms is not None)
-
     def running(self, queue: str) -> int:
         """Return how many jobs of a queue run, as far as their events have come in."""
         counted = select(func.count()).where(jobs.c.queue == queue, jobs.c.state == "running")

@@ -102,7 +102,6 @@ class _WarrenLoop:
             running=sum(len(worker.running) for worker in active),
             busy_workers=sum(bool(worker.held) for worker in active),
             expected_seconds=sum(runs) / len(runs) if runs else None,
-            job_seconds=tuple(world.now - began for worker in active for began in worker.running.values()),
         )
         decision = decide(seen, self._policy, world.now, self._memory)
         self._memory = decision.memory

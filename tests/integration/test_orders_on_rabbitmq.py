@@ -206,7 +206,7 @@ def test_a_paused_queue_rests_on_all_workers_also_on_new_ones_until_it_is_resume
 def test_a_worker_told_to_drain_finishes_says_so_and_goes_on_when_told(stage: Stage, tmp_path: Path) -> None:
     history = tmp_path / "history"
     worker = stage.start_worker(WARREN_WORKER_NAME="pod-1", WARREN_WORKER_CONCURRENCY="1")
-    runs = stage.submit("check.note", {"path": str(history), "seconds": 1})
+    runs = stage.submit("check.note", {"path": str(history), "seconds": 4})
     eventually(history.exists, 30)
     waits = stage.submit("check.add", {"left": 1, "right": 1})
     stage.order(Drain(workers=("pod-1",)))

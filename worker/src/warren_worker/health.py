@@ -79,6 +79,9 @@ class Pulse:
         """Return why no work is taken, or None."""
         if self._refusal is not None:
             return self._refusal
+        if self._draining:
+            # It consumes nothing because it was told so, and what it runs may take an hour.
+            return None
         if self._consuming_at is None:
             return "not consuming yet"
         idle = time.monotonic() - self._consuming_at

@@ -1,7 +1,8 @@
 """Runs in a pod: submits jobs at a rate with our own client until SIGUSR1, and prints what became of each.
 
 Open loop: what should have been sent by now is sent, whatever became of what was sent before. The client tries again by
-its own rule; each try is recorded. One JSON object a line on standard output:
+its own rule; each try is recorded. The jobs of a moment go in one request, so that the pod costs little. For each job
+one JSON object a line on standard output; the tries of a request stand with its first job, the others have the last:
 
     {"key", "due", "answered", "tries": [status or name of the error, ...], "job" or "failure"}
 """
@@ -15,14 +16,15 @@ import random
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
-from warren.client import AsyncClient, Patience
+from warren.client import AsyncClient, JobRequest, JobView, Patience
 from warren.errors import RequestFailed
 
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.1
 CONNECTIONS = 48
 
 
@@ -61,20 +63,27 @@ class Submitter:
         self._room = asyncio.Semaphore(CONNECTIONS)
         self.stopped = asyncio.Event()
 
-    async def submit(self, key: str, job: dict[str, Any]) -> None:
-        """Submit one job; not if it must wait for room until the end, for then it was never sent."""
+    async def submit(self, key: str, jobs: Sequence[JobRequest]) -> None:
+        """Submit jobs; not if they must wait for room until the end, for then they were never sent."""
         due = time.time()
         async with self._room:
             if self.stopped.is_set():
                 return
             try:
-                taken = await self._client.submit(job["task"], job["arguments"], idempotency_key=key)
+                results = await self._client.submit_many(jobs, idempotency_key=key)
             except RequestFailed as failure:
-                outcome = {"failure": f"{failure.status} {failure.kind}: {failure}"}
-            else:
-                outcome = {"job": taken.id}
-        line = {"key": key, "due": due, "answered": time.time(), "tries": self._tries.of.pop(key), **outcome}
-        print(json.dumps(line, separators=(",", ":")), flush=True)
+                results = [failure] * len(jobs)
+        times = {"due": due, "answered": time.time()}
+        tries = self._tries.of.pop(key)
+        for number, result in enumerate(results):
+            told = {"tries": tries if number == 0 else tries[-1:], **_outcome(result)}
+            print(json.dumps({"key": f"{key}/{number}", **times, **told}, separators=(",", ":")), flush=True)
+
+
+def _outcome(result: JobView | RequestFailed) -> dict[str, str]:
+    if isinstance(result, RequestFailed):
+        return {"failure": f"{result.status} {result.kind}: {result}"}
+    return {"job": result.id}
 
 
 async def run(plan: dict[str, Any]) -> None:
@@ -84,6 +93,7 @@ async def run(plan: dict[str, Any]) -> None:
         plan: `name`, `rate` in jobs a second, `limit` in seconds, and `mix`: task, arguments and share of each sort.
     """
     rng = random.Random(plan["name"])
+    sorts = [JobRequest(task=sort["task"], arguments=sort["arguments"]) for sort in plan["mix"]]
     shares = [sort["share"] for sort in plan["mix"]]
     tries = Tries()
     patience = Patience(answer_seconds=15, submit_seconds=60)
@@ -93,10 +103,11 @@ async def run(plan: dict[str, Any]) -> None:
         sent = 0
         began = time.monotonic()
         while not submitter.stopped.is_set() and (now := time.monotonic() - began) < plan["limit"]:
-            while sent < int(now * plan["rate"]):
-                sent += 1
-                (sort,) = rng.choices(plan["mix"], shares)
-                under_way.create_task(submitter.submit(f"{plan['name']}-{sent}", sort))
+            due = int(now * plan["rate"]) - sent
+            if due > 0:
+                sent += due
+                jobs = rng.choices(sorts, shares, k=due)
+                under_way.create_task(submitter.submit(f"{plan['name']}-{sent}", jobs))
             await asyncio.sleep(TICK_SECONDS)
 
 

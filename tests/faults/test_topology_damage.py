@@ -35,7 +35,8 @@ def fill(stage: Stage) -> None:
 def limit(stage: Stage, jobs: int) -> None:
     """Limit the last level of the ladder to so many jobs.
 
-    A limit is lifted by raising it: where its policy is deleted while it refuses, RabbitMQ 3.10 goes on refusing.
+    A limit is lifted by raising it: where its policy is deleted while it refuses, RabbitMQ 3.10 goes on refusing on
+    the channels it refused on.
     """
     stage.management.set_policy(
         stage.settings,

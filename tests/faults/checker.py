@@ -177,7 +177,7 @@ def judge(lines: Iterable[Line], ending: Ending, bounds: Bounds) -> Verdict:
         "I2": _many("terminal states", wrong),
         "I3": _many("unexpected", unexpected) + _many("early", early),
         "I4": _many("succeeded without effect", _without_effect(facts)),
-        "I5": _duplicates_over(duplicates, bounds),
+        "I5": _duplicates_over(facts, duplicates, bounds),
         "I6": _attempts_over(facts, bounds),
         "I7": _many("not empty", [f"{queue}: {count}" for queue, count in left.items()]),
         "I8": _late(ending.recovery_seconds, bounds.recovery_seconds),
@@ -320,9 +320,12 @@ def _without_effect(facts: _Facts) -> list[str]:
     return sorted(job for job, seen in facts.jobs.items() if "succeeded" in seen.terminal and not seen.effects)
 
 
-def _duplicates_over(duplicates: Mapping[str, int], bounds: Bounds) -> tuple[str, ...]:
+def _duplicates_over(facts: _Facts, duplicates: Mapping[str, int], bounds: Bounds) -> tuple[str, ...]:
     count = sum(duplicates.values())
-    over = () if count <= bounds.duplicates else (f"{count} effects happened again, {bounds.duplicates} may",)
+    over: tuple[str, ...] = ()
+    if count > bounds.duplicates:
+        ran = [f"{job} ran {_runs(facts.jobs[job])}" for job in sorted(duplicates)]
+        over = (f"{count} effects happened again, {bounds.duplicates} may", *_many("jobs", ran))
     guarded = sorted(set(duplicates) & set(bounds.effects_once))
     return over + _many("guarded effects that happened again", guarded)
 
@@ -369,6 +372,11 @@ def _late(seconds: float | None, most: float | None) -> tuple[str, ...]:
     if seconds is None:
         return ("recovery was not measured",)
     return (f"recovery took {seconds:.1f} s, {most:g} s may",) if seconds > most else ()
+
+
+def _runs(job: _Job) -> str:
+    """Tell when and where a job ran, to look it up in the logs."""
+    return " and ".join(f"as attempt {run.data['attempt']} at {run.at:.3f} in {run.data['pid']}" for run in job.starts)
 
 
 def _many(what: str, found: list[str]) -> tuple[str, ...]:

@@ -62,6 +62,8 @@ class Session:
         self.channel = channel
         # Popping from a dict is atomic: of many settles of one delivery, from any threads, the first one counts.
         self.unsettled: dict[int, AmqpDelivery] = {}
+        # Of the I/O thread alone. What is settled is not told yet: a channel closed between the two loses the ack.
+        self._untold = 0
         self._loop = loop
         self._batch = max(prefetch // 10, 1)
         self._acks = Acks()
@@ -71,6 +73,11 @@ class Session:
         self._timer_set = False
         self._flush_called = False
         self._on_idle = on_idle
+
+    def delivered(self, tag: int, delivery: AmqpDelivery) -> None:
+        """Note a delivery, on the I/O thread."""
+        self.unsettled[tag] = delivery
+        self._untold += 1
 
     def ack(self, tag: int) -> None:
         """Settle, from any thread."""
@@ -98,15 +105,17 @@ class Session:
             return
         while self._returned:
             tag, failed = self._returned.popleft()
+            self._untold -= 1
             self._acks.settled_singly(tag)
             if failed:
                 self.channel.basic_reject(tag, requeue=True)
             else:
                 self.channel.basic_nack(tag, requeue=True)
         acked = [self._acked.popleft() for _ in range(len(self._acked))]
+        self._untold -= len(acked)
         for tag, multiple in self._acks.plan(acked):
             self.channel.basic_ack(tag, multiple)
-        if not self.unsettled:
+        if not self._untold:
             self._on_idle()
 
     def _flush_later(self) -> None:
@@ -242,7 +251,7 @@ class AmqpSubscription:
         delivery = AmqpDelivery(session, tag, self._queue, method.redelivered, from_properties(properties, body))
         if isinstance(offset := delivery.message.headers.get("x-stream-offset"), int):
             self._next_offset = offset + 1
-        session.unsettled[tag] = delivery
+        session.delivered(tag, delivery)
         if self._stopping:
             delivery.nack()
             return
@@ -279,11 +288,11 @@ class AmqpSubscription:
 
     def _on_cancelled(self) -> None:
         self._finish()
-        if self._session is not None and not self._session.unsettled:
+        if self._session is not None:
             self._session.flush()
 
     def _on_idle(self) -> None:
-        """Nothing is unsettled: a stopped subscription needs its channel no longer."""
+        """The broker was told of everything: a stopped subscription needs its channel no longer."""
         session = self._session
         if self._stopped.done() and session is not None and session.channel.is_open:
             session.channel.close()

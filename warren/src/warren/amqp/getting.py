@@ -115,7 +115,7 @@ class _Getter:
             return
         message = from_properties(properties, body)
         delivery = AmqpDelivery(session, method.delivery_tag, self._queue, method.redelivered, message)
-        session.unsettled[method.delivery_tag] = delivery
+        session.delivered(method.delivery_tag, delivery)
         self._answer(delivery)
 
     def _on_empty(self) -> None:

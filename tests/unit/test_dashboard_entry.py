@@ -208,9 +208,10 @@ def test_no_form_of_another_site_does_anything(tmp_path: Path, headers: dict[str
 
 
 def test_where_browsers_say_no_more_than_the_origin_that_decides() -> None:
-    assert origin.own({"Host": "warren.example:8000", "Origin": "http://warren.example:8000"})
-    assert not origin.own({"Host": "warren.example:8000", "Origin": "http://warren.example"})
-    assert not origin.own({"Origin": "http://warren.example"})
+    assert origin.own(None, "http://warren.example:8000", "warren.example:8000")
+    assert not origin.own(None, "http://warren.example", "warren.example:8000")
+    assert not origin.own(None, "http://warren.example", None)
+    assert not origin.own(None, None, "warren.example")
 
 
 def test_every_page_is_listed_with_what_it_needs_and_what_acts_needs_more_than_reading(kit: Kit) -> None:

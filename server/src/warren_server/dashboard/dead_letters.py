@@ -28,7 +28,9 @@ def add(site: Site) -> None:
     @site.page("/ui/dead-letters")
     def dead_letters() -> Response:
         typed = given(request.args, FIELDS)
-        refused, found, summary = None, {"dead_letters": [], "cursor": None}, _NOTHING
+        refused: Refusal | None = None
+        found: views.Document = {"dead_letters": [], "cursor": None}
+        summary = _NOTHING
         try:
             asked = validate(DeadLettersQuery, {**typed, **given(request.args, ("cursor",))})
             found = letters_api.page(letters, asked)

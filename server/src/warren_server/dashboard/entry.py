@@ -20,7 +20,7 @@ def add(site: Site) -> None:
     @site.page("/ui/sign-in", None)
     def sign_in() -> Response:
         try:
-            gate.check(session.authorization(request.headers, request.cookies), "read")
+            gate.check(session.authorization(request.headers.get("Authorization"), request.cookies), "read")
         except Refusal:
             return site.render("sign_in.html", then=inside(request.args.get("next")), refused=None)
         return lead(inside(request.args.get("next")))
@@ -37,7 +37,7 @@ def add(site: Site) -> None:
             return site.render("sign_in.html", refusal.status, then=then, refused=refusal)
         logger.info("somebody signed in", extra={"event": "signed_in"})
         response = lead(then)
-        session.begin(response, token, secure=request.is_secure or origin.secure(request.headers))
+        session.begin(response, token, secure=request.is_secure or origin.secure(request.headers.get("Origin")))
         return response
 
     @site.action("/ui/sign-out", None)

@@ -38,7 +38,8 @@ def _add_list(site: Site) -> None:
         if is_job_id(search):
             return lead(url_for(f"{NAME}.job", job=search))
         typed = given(request.args, ("state", "queue", "task", "cursor"))
-        refused, found = None, {"jobs": [], "cursor": None}
+        refused: Refusal | None = None
+        found: views.Document = {"jobs": [], "cursor": None}
         try:
             if search and not _PREFIX.fullmatch(search):
                 raise wrong("q", "job id", "must be a job's id, or its first four letters or more")

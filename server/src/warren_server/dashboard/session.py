@@ -17,9 +17,8 @@ SECURE_COOKIE: Final = "__Host-warren_session"
 LASTS_SECONDS: Final = 12 * 3600
 
 
-def authorization(headers: Mapping[str, str], cookies: Mapping[str, str]) -> str | None:
-    """Return what a request shows to be let in: its own header, else that of its session."""
-    given = headers.get("Authorization")
+def authorization(given: str | None, cookies: Mapping[str, str]) -> str | None:
+    """Return what a request shows to be let in: its own header `Authorization`, else that of its session."""
     if given is not None:
         return given
     token = cookies.get(SECURE_COOKIE) or cookies.get(COOKIE)

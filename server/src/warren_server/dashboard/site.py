@@ -121,7 +121,7 @@ class Site:
         return add
 
     def _guard(self) -> Response | None:
-        if request.method not in _SAFE and not origin.own(request.headers):
+        if request.method not in _SAFE and not _from_a_page_of_ours():
             logger.warning("a form of another site was refused", extra={"event": "cross_site_refused"})
             raise Refusal("forbidden", "the request was not sent by a page of this dashboard; nothing was done")
         # An endpoint that nobody added is for administrators only.
@@ -129,7 +129,9 @@ class Site:
         if scope is None or request.method == "OPTIONS":
             return None
         try:
-            g.caller = self.parts.gate.check(session.authorization(request.headers, request.cookies), scope)
+            g.caller = self.parts.gate.check(
+                session.authorization(request.headers.get("Authorization"), request.cookies), scope
+            )
         except Refusal as refusal:
             if refusal.kind != "unauthenticated" or request.method not in _SAFE or "HX-Request" in request.headers:
                 raise
@@ -154,7 +156,7 @@ class Site:
             "asset": self._assets.url,
             "pages": _PAGES if known else (),
             "may": caller().may if known else (lambda _scope: False),
-            "signed_in": session.authorization({}, request.cookies) is not None and known,
+            "signed_in": session.authorization(None, request.cookies) is not None and known,
             "notice": NOTICES.get(request.args.get("done", "")),
             "here": request.full_path.removesuffix("?"),
             "broker": "away" if not status.connected else "blocked" if status.blocked else "connected",
@@ -175,6 +177,11 @@ class Site:
         if "Allow" in refusal.headers:
             response.headers["Allow"] = refusal.headers["Allow"]
         return response
+
+
+def _from_a_page_of_ours() -> bool:
+    told = request.headers
+    return origin.own(told.get("Sec-Fetch-Site"), told.get("Origin"), told.get("Host"))
 
 
 def lead(address: str) -> Response:

@@ -111,6 +111,7 @@ def test_a_token_that_may_not_read_or_is_a_tenants_does_not_sign_in(kit: Kit) ->
     answer = kit.client.get("/ui/jobs", headers={"Authorization": f"Bearer {tenants}"})
     assert answer.status_code == 403
     assert "all tenants" in answer.text
+    assert "<nav" not in answer.text
 
 
 def test_the_authorization_header_opens_too(kit: Kit) -> None:

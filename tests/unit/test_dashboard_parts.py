@@ -20,6 +20,7 @@ from warren_server.dashboard.history import MOST_QUEUES, SAMPLES, History
 from warren_server.dashboard.paging import page
 from warren_server.dashboard.rates import MINUTES, Rates
 from warren_server.dashboard.remembered import Remembered
+from warren_server.errors import StoreDown
 from warren_server.queues import QueueState
 from warren_server.settings import OfferSettings
 from warren_server.store.dead_letters import DeadLetterStore
@@ -161,19 +162,26 @@ def test_a_list_has_pages(asked: str | None, number: int) -> None:
     assert (page([], "5").number, page([], "5").last) == (1, 1)
 
 
-def test_an_answer_is_remembered_for_a_moment_and_an_error_is_not() -> None:
+def test_an_answer_is_remembered_for_a_moment_and_so_is_that_there_is_none() -> None:
     now = [0.0]
-    answers = iter([1, 2])
-    remembered = Remembered(2, lambda: next(answers), lambda: now[0])
+    answers: list[int | StoreDown] = [1, StoreDown("gone"), 3]
 
-    first = [remembered.get(), remembered.get()]
+    def ask() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, StoreDown):
+            raise answer
+        return answer
+
+    remembered = Remembered(2, ask, lambda: now[0])
+
+    assert [remembered.get(), remembered.get()] == [1, 1]
     now[0] = 2.0
-
-    assert first == [1, 1]
-    assert remembered.get() == 2
+    for _ in range(3):
+        with pytest.raises(StoreDown, match="gone"):
+            remembered.get()
+    assert len(answers) == 1
     now[0] = 4.0
-    with pytest.raises(StopIteration):
-        remembered.get()
+    assert remembered.get() == 3
 
 
 def test_a_history_keeps_the_last_samples_of_some_queues() -> None:

@@ -8,7 +8,7 @@ from flask import Response, request
 
 from warren_server.api.problems import Refusal
 from warren_server.dashboard import origin, session
-from warren_server.dashboard.site import Site, lead
+from warren_server.dashboard.site import Site, lead, refuse_tenants
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ def add(site: Site) -> None:
     def do_sign_in() -> Response:
         token, then = request.form.get("token", "").strip(), inside(request.form.get("next"))
         try:
-            caller = gate.check(session.bearer(token), "read")
-            if caller.tenant is not None:
-                raise Refusal("forbidden", "the dashboard shows the jobs of all tenants; the token is for one only")
+            refuse_tenants(gate.check(session.bearer(token), "read"))
         except Refusal as refusal:
             logger.warning("a sign-in was refused: %s", refusal.kind, extra={"event": "sign_in_refused"})
             return site.render("sign_in.html", refusal.status, then=then, refused=refusal)

@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined
 from warren.errors import WarrenError
 from warren_server.api.caller import caller
 from warren_server.api.problems import PROBLEMS, Refusal, refusal_for
-from warren_server.auth import Scope
+from warren_server.auth import Caller, Scope
 from warren_server.dashboard import NAME, origin, session
 from warren_server.dashboard.assets import Assets
 from warren_server.dashboard.notices import NOTICES
@@ -129,15 +129,14 @@ class Site:
         if scope is None or request.method == "OPTIONS":
             return None
         try:
-            g.caller = self.parts.gate.check(
-                session.authorization(request.headers.get("Authorization"), request.cookies), scope
-            )
+            shown = session.authorization(request.headers.get("Authorization"), request.cookies)
+            found = self.parts.gate.check(shown, scope)
         except Refusal as refusal:
             if refusal.kind != "unauthenticated" or request.method not in _SAFE or "HX-Request" in request.headers:
                 raise
             return self._lead_in()
-        if g.caller.tenant is not None:
-            raise Refusal("forbidden", "the dashboard shows the jobs of all tenants; the token is for one only")
+        refuse_tenants(found)
+        g.caller = found
         return None
 
     def _lead_in(self) -> Response:
@@ -177,6 +176,16 @@ class Site:
         if "Allow" in refusal.headers:
             response.headers["Allow"] = refusal.headers["Allow"]
         return response
+
+
+def refuse_tenants(found: Caller) -> None:
+    """Make sure that somebody may see the jobs of all.
+
+    Raises:
+        Refusal: They may see those of one tenant only.
+    """
+    if found.tenant is not None:
+        raise Refusal("forbidden", "the dashboard shows the jobs of all tenants; the token is for one only")
 
 
 def _from_a_page_of_ours() -> bool:

@@ -44,6 +44,11 @@ faults: environment broker ## Strike real servers, workers and brokers with ever
 	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
 	@$(BIN)/python -m pytest tests/integration -q -m full
 
+.PHONY: browser
+browser: environment broker ## Try the dashboard in a real Chromium, for eyes, keyboards and screen readers
+	@$(BIN)/python tests/browser/packages.py
+	@$(BIN)/python -m pytest tests/browser -q $(PYTEST)
+
 .PHONY: manifests
 manifests: tools ## Judge what the charts and k8s/ render, without a cluster
 	@$(BIN)/python -m pytest tests/manifests -q -n $(WORKERS) --dist worksteal $(PYTEST)

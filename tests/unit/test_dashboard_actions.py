@@ -338,6 +338,23 @@ def test_without_the_store_a_form_says_that_nothing_was_taken(kit: Kit, monkeypa
     assert kit.queued() == []
 
 
+def test_a_form_that_needs_the_store_leads_to_no_page_that_refreshes_itself(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kit.client.get("/ui/queues/media").status_code == 200
+
+    def down(*_args: Any) -> Any:
+        raise StoreDown("the store cannot be reached: gone")
+
+    monkeypatch.setattr(type(kit.parts.database), "_transaction", down)
+
+    page = send(kit, "/ui/queues/media/pause", 503)
+
+    assert "The store cannot be reached." in page.text
+    assert "hx-trigger" not in page.text
+    assert orders(kit) == []
+
+
 def test_a_job_that_the_store_could_not_note_is_said_to_be_taken(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kit.parts.writer, "record", lambda _events: False)
     kit.client.put("/v1/schedules/nightly", json=SCHEDULE)

@@ -44,11 +44,6 @@ faults: environment broker ## Strike real servers, workers and brokers with ever
 	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
 	@$(BIN)/python -m pytest tests/integration -q -m full
 
-.PHONY: browser
-browser: environment broker ## Try the dashboard in a real Chromium, for eyes, keyboards and screen readers
-	@$(BIN)/python tests/browser/packages.py
-	@$(BIN)/python -m pytest tests/browser -q $(PYTEST)
-
 .PHONY: manifests
 manifests: tools ## Judge what the charts and k8s/ render, without a cluster
 	@$(BIN)/python -m pytest tests/manifests -q -n $(WORKERS) --dist worksteal $(PYTEST)
@@ -71,6 +66,11 @@ e2e-load: tools ## Upgrade, drain and strike an installation of three brokers on
 	  $(WARREN_E2E_LOAD) $(IMAGE_PREFIX)$$target:$$tag || exit 1; done; done
 	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
 	  WARREN_E2E_NEXT_IMAGE_TAG=$(IMAGE_TAG)-next $(BIN)/python -m pytest tests/e2e/under_load -q -s $(PYTEST)
+
+.PHONY: browser
+browser: environment broker ## Try the dashboard in a real Chromium, for eyes, keyboards and screen readers
+	@$(BIN)/python tests/browser/packages.py
+	@$(BIN)/python -m pytest tests/browser -q $(PYTEST)
 
 .PHONY: golden
 golden: tools ## Write tests/manifests/golden anew from the charts

@@ -37,6 +37,12 @@ CASES = [
     for alert, cases in EXPECTED[chart.name]["alerts"].items()
     for case in cases
 ]
+ALERTS = [
+    pytest.param(chart, alert, id=alert)
+    for chart in CHARTS
+    if chart.name in EXPECTED
+    for alert in EXPECTED[chart.name]["alerts"]
+]
 SERIES = re.compile(r"(?P<name>[a-z_]+)\{(?P<labels>.*)\}")
 TARGET_LABELS = {"namespace", "pod", "instance", "le"}
 """What Prometheus and histograms add to a metric's own labels."""
@@ -167,6 +173,19 @@ def test_a_rule_that_is_wrong_is_found(change: dict[str, Any], said: str, tmp_pa
 
     assert "FAILED" in found
     assert said in found
+
+
+@pytest.mark.parametrize(("of", "alert"), ALERTS)
+def test_the_cases_of_an_alert_notice_one_that_fires_too_soon_or_too_late(
+    of: Chart, alert: str, tmp_path: Path
+) -> None:
+    [right] = [rule for rule in rules(expected_groups(of)) if rule["alert"] == alert]
+    minutes = int(right["for"].removesuffix("m"))
+
+    for wrong in ("0m", f"{2 * minutes}m"):
+        group = {"name": "wrong", "rules": [{**right, "for": wrong}]}
+        cases = EXPECTED[of.name]["alerts"][alert]
+        assert any(try_case(tmp_path, [group], alert, case) for case in cases), wrong
 
 
 def test_the_cases_speak_of_metrics_that_exist_with_labels_that_they_have() -> None:

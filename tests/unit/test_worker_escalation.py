@@ -90,13 +90,14 @@ def test_the_store_is_told_that_it_is_tried_again_where_and_why() -> None:
     assert told.error == replace(ERROR, message="escalated from queue default to large")
 
 
-def test_what_the_child_died_of_is_told_with_the_move() -> None:
-    killed = OutOfMemory(error=ErrorInfo(type="warren_worker.OutOfMemory", message="killed"))
+@pytest.mark.parametrize(("said", "told"), [("killed", "killed"), ("x" * 2048, "x" * 2008 + "…")])
+def test_what_the_child_died_of_is_told_after_the_move(said: str, told: str) -> None:
+    killed = OutOfMemory(error=ErrorInfo(type="warren_worker.OutOfMemory", message=said))
 
-    [told] = settle(killed, job(), AT, Random(1)).events
+    [event] = settle(killed, job(), AT, Random(1)).events
 
-    assert told.error is not None
-    assert told.error.message == "killed; escalated from queue default to large"
+    assert event.error is not None
+    assert event.error.message == f"escalated from queue default to large: {told}"
 
 
 @pytest.mark.parametrize("max_attempts", [1, 3])

@@ -134,7 +134,7 @@ def _escalate(outcome: OutOfMemory, job: Job, queue: str, at: Moment) -> Settlem
     """
     moved = _anew(job, at.state).evolve(queue=queue, escalated_from=job.envelope.queue, parked_ms=None, parked_count=0)
     why = f"escalated from queue {job.envelope.queue} to {queue}"
-    message = f"{outcome.error.message}; {why}" if outcome.error.message else why
+    message = f"{why}: {outcome.error.message}" if outcome.error.message else why
     there = replace(job, envelope=job.envelope.evolve(queue=queue))
     told = event(
         there,

@@ -82,7 +82,7 @@ k8s: tools ## Write the topology chart's data from the code, and k8s/ from the c
 	@$(BIN)/python tools/render_k8s.py
 
 .PHONY: tools
-tools: environment ## Bring Helm 3 and 4, kustomize and CRDs into .tools/, but for what is on PATH
+tools: environment ## Bring Helm 3 and 4, kustomize, promtool and CRDs into .tools/, but for what is on PATH
 	@$(BIN)/python tools/gotools.py
 
 .PHONY: lint

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from brokers import ExternalBroker, SharedNode
 from warren.settings import BrokerSettings
@@ -20,6 +21,10 @@ from warren.settings import BrokerSettings
 EXTERNAL_URLS = [url for url in re.split(r"[,\s]+", os.environ.get("WARREN_TEST_AMQP_URLS", "")) if url]
 SUITES = {"unit", "conformance", "integration", "faults", "footprint", "images", "manifests", "e2e", "browser"}
 ROOT = Path(__file__).parent
+
+# Properties are judged by what they find: on a busy machine a run of one may take any time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,7 +22,12 @@ BRIEF = Retry(max_attempts=3, min_delay=0, max_delay=1)
 def recorded(ctx: Context, key: str) -> Iterator[None]:
     """Record a run, and its effect when the block gets to its end."""
     history = History(os.environ["FAULT_HISTORY"])
-    marks = {"attempt": ctx.attempt, "max_attempts": ctx.max_attempts, "redelivered": ctx.redelivered}
+    marks = {
+        "attempt": ctx.attempt,
+        "max_attempts": ctx.max_attempts,
+        "attempts_left": ctx.attempts_left,
+        "redelivered": ctx.redelivered,
+    }
     with history.run(key, ctx.job_id, **marks) as run:
         yield
         history.add("effect", key, ctx.job_id, run=run)

@@ -1,6 +1,7 @@
-"""Bring the programs and schemas that tests/manifests needs: Helm 3 and 4, kustomize, and CRDs.
+"""Bring the programs and schemas that tests/manifests needs: Helm 3 and 4, kustomize, promtool, and CRDs.
 
-What is on PATH already is used. The rest is built from the Go modules that `tools/go.mod` pins into `.tools/bin`, and
+What is on PATH already is used. The rest is built from the Go modules that `tools/go.mod` pins into `.tools/bin`
+(promtool from `tools/promtool/go.mod`, for the two disagree about the versions of what they share), and
 the CRDs are taken from the modules that `tools/crds.toml` pins into `.tools/crds`. Standard library only, but for pip
 where the machine has no Go. With all in place, a run costs less than a second.
 """
@@ -42,6 +43,10 @@ class Tool:
     """Arguments that make it print its version."""
     version: str
     """Pattern that the printed version must match."""
+    module: str = "."
+    """Folder of the go.mod that pins it."""
+    tags: str = ""
+    """Build tags: what is left out of it."""
 
 
 HELM_PROBE = ("version", "--template", "{{.Version}}")
@@ -70,6 +75,18 @@ INVENTORY = (
         probe=("version",),
         version=r"^v5\.",
     ),
+    Tool(
+        name="promtool",
+        package="github.com/prometheus/prometheus/cmd/promtool",
+        version_package="github.com/prometheus/common/version.Version",
+        on_path=(("promtool",),),
+        probe=("--version",),
+        # Its modules count Prometheus 3.15 as v0.315.
+        version=r"^promtool, version (2\.[4-9]\d|3|v0\.3\d\d)\.",
+        module="promtool",
+        # The clients of two dozen clouds, which only find what to scrape.
+        tags="remove_all_sd",
+    ),
 )
 
 
@@ -96,7 +113,7 @@ def find(name: str, which: Callable[[str], str | None] = shutil.which) -> tuple[
             return (path, *arguments)
     built = TOOLS / "bin" / name
     stamp = built.with_suffix(".stamp")
-    if built.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == pins():
+    if built.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == pins(tool.module):
         return (str(built),)
     return None
 
@@ -120,13 +137,15 @@ def build(tool: Tool) -> tuple[str, ...]:
     target.parent.mkdir(parents=True, exist_ok=True)
     print(f"building {tool.name} ...", flush=True)
     module = tool.package.partition("/cmd/")[0]
-    version = run([*go, "list", "-m", "-f", "{{.Version}}", module]).strip()
+    folder = HERE / tool.module
+    version = run([*go, "list", "-m", "-f", "{{.Version}}", module], folder).strip()
     # Charts may ask .Capabilities.HelmVersion: the program must know its version.
     linker = f"-s -w -X {tool.version_package}={version}"
-    run([*go, "build", "-trimpath", "-buildvcs=false", "-ldflags", linker, "-o", str(target), tool.package])
+    flags = ["-trimpath", "-buildvcs=false", "-tags", tool.tags, "-ldflags", linker, "-o", str(target)]
+    run([*go, "build", *flags, tool.package], folder)
     if not re.match(tool.version, printed([str(target), *tool.probe])):
         raise ToolError(f"{target} was built but does not print a version like {tool.version!r}")
-    target.with_suffix(".stamp").write_text(pins(), encoding="utf-8")
+    target.with_suffix(".stamp").write_text(pins(tool.module), encoding="utf-8")
     return (str(target),)
 
 
@@ -185,9 +204,10 @@ def new_enough(said: str, needed: tuple[int, ...]) -> bool:
     return found is not None and tuple(map(int, found.groups())) >= needed
 
 
-def pins() -> str:
-    """Return what built programs depend on, as one digest."""
-    return hashlib.sha256((HERE / "go.mod").read_bytes() + (HERE / "go.sum").read_bytes()).hexdigest()
+def pins(module: str = ".") -> str:
+    """Return what the programs of a module depend on, as one digest."""
+    folder = HERE / module
+    return hashlib.sha256((folder / "go.mod").read_bytes() + (folder / "go.sum").read_bytes()).hexdigest()
 
 
 def printed(arguments: Sequence[str]) -> str:

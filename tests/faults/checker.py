@@ -226,14 +226,18 @@ def redelivery_seconds(lines: Iterable[Line], pid: int, killed_at: float) -> flo
 
 
 def attempts_burnt(lines: Iterable[Line]) -> int:
-    """Count attempts used up without a run that failed: the number of a run minus the failures before it, minus one."""
+    """Count attempts used up without a run that failed: those a job's last run has no more, beyond the failures.
+
+    Not by the numbers of runs: a run that is forgiven has one too.
+    """
     failed: dict[str, int] = defaultdict(int)
     job_of_run: dict[str, str] = {}
     burnt: dict[str, int] = {}
     for line in lines:
         if line.kind == "start":
             job_of_run[line.data["run"]] = line.job
-            burnt[line.job] = line.data["attempt"] - 1 - failed[line.job]
+            used = line.data["max_attempts"] - 1 - line.data["attempts_left"]
+            burnt[line.job] = used - failed[line.job]
         elif line.kind == "end" and line.data["outcome"] != "ok":
             failed[line.job] += 1
     return sum(burnt.values())

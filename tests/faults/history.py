@@ -29,7 +29,8 @@ class Line:
         at: When, seconds of the monotonic clock.
         key: The submit's own name, an argument of its task: what joins a run to a submit whose answer never came.
         job: Id of the job.
-        data: What else is known: `expect`, `delay`, `run`, `attempt`, `max_attempts`, `pid`, `state`, `what`.
+        data: What else is known: `expect`, `delay`, `run`, `attempt`, `max_attempts`, `attempts_left`,
+            `pid`, `state`, `what`.
     """
 
     kind: Kind

@@ -43,6 +43,10 @@ class Broker(Protocol):
         ...
 
 
+REFUSED_AGAIN_MS = 30_000
+"""As the chart and the local broker set it: when a level of the ladder offers again what the next one refused."""
+
+
 class ContainerNode:
     """RabbitMQ in a container of ours, on loopback.
 
@@ -70,8 +74,11 @@ class ContainerNode:
         else:
             ports = [f"127.0.0.1:{self._port}:5672", f"127.0.0.1:{self._port + MANAGEMENT_OFFSET}:15672"]
             published = [part for port in ports for part in ("-p", port)]
+            arguments = f"-rabbit dead_letter_worker_publisher_confirm_timeout {REFUSED_AGAIN_MS}"
+            setting = ["-e", f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={arguments}"]
             # The node's name is of its host name, and its data of the node's name.
-            self._docker("run", "-d", "--name", self._name, "--hostname", "warren-faults", *published, self._image)
+            named = ["--name", self._name, "--hostname", "warren-faults"]
+            self._docker("run", "-d", *named, *setting, *published, self._image)
             self._made = True
         eventually(self._listens, 90, 0.1)
 

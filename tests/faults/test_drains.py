@@ -40,7 +40,7 @@ def test_drained_workers_burn_no_attempt(stage: Stage, drains: int) -> None:
         timeout_seconds=300,
         note=f"attempts burnt: {burnt}; recovery = the slowest drain",
     )
-    assert burnt == 0 or not nack_is_free(stage.version), f"{burnt} attempts burnt"
+    assert burnt == 0, f"{burnt} attempts burnt"
 
 
 @pytest.mark.full
@@ -69,9 +69,4 @@ def test_jobs_longer_than_the_drain_go_to_another_worker(stage: Stage) -> None:
         recovery_seconds=max(line.at for line in again) - began,
         note=f"attempts burnt: {burnt}; recovery = the slowest job starts elsewhere",
     )
-    assert burnt == 0 or not nack_is_free(stage.version), f"{burnt} attempts burnt"
-
-
-def nack_is_free(version: str) -> bool:
-    """Whether the broker counts only failures, not what is handed back: from 4.3 (its quorum queue documentation)."""
-    return tuple(int(part) for part in version.split(".")[:2]) >= (4, 3)
+    assert burnt == 0, f"{burnt} attempts burnt"

@@ -21,7 +21,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _tools() -> None:
     """Say at once what is missing: nothing here is skipped for want of a program."""
-    for name in (*HELMS, "kustomize"):
+    for name in (*HELMS, "kustomize", "promtool"):
         gotools.command(name)
     if not CRDS.exists():
         raise gotools.ToolError(f"{CRDS} is not there: run make tools")

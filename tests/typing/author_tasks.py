@@ -25,7 +25,7 @@ def thumbnail(ctx: Context, path: str, width: int = 256) -> dict[str, int]:
     return {"width": width}
 
 
-@task(isolation="process", memory_limit_mb=256)
+@task(isolation="process", memory_limit_mb=256, oom_queue="large", oom_memory_limit_mb=1024)
 async def fetch(url: str) -> bytes:
     return url.encode()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pika
 import pytest
 from pika import exceptions
 
 from warren.amqp import connect
-from warren.amqp.connection import backoff_seconds, explain
+from warren.amqp.connection import Link, backoff_seconds, explain
 from warren.amqp.management import Management
 from warren.amqp.parameters import connection_parameters, endpoint, login_source, management_login, tls_context
 from warren.errors import SettingsError, Unavailable
@@ -191,3 +195,124 @@ def test_a_refused_login_tells_where_it_came_from_and_not_what_it_is(fields: dic
 def test_the_management_api_is_found_and_its_url_holds_no_login(fields: dict[str, str], url: str) -> None:
     with Management(settings(**fields)) as management:
         assert management._url == url
+
+
+class PaperLoop:
+    """Time that passes when told to."""
+
+    pika = None
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> object:
+        self.timers.append((self.now + seconds, callback))
+        return callback
+
+    def cancel(self, handle: object) -> None:
+        self.timers = [(at, callback) for at, callback in self.timers if callback is not handle]
+
+    def pass_seconds(self, seconds: float) -> None:
+        end = self.now + seconds
+        while due := [timer for timer in self.timers if timer[0] <= end]:
+            first = min(due, key=lambda timer: timer[0])
+            self.timers.remove(first)
+            self.now = first[0]
+            first[1]()
+        self.now = end
+
+
+class PaperConnection:
+    """A connection that hears what it is told, and keeps why it was ended."""
+
+    is_closed = is_closing = False
+
+    def __init__(self, parameters: Any, on_open_callback: Any, on_close_callback: Any, **_: Any) -> None:
+        self.params = SimpleNamespace(heartbeat=parameters.heartbeat)
+        self.bytes_received = 100
+        self.open = lambda: on_open_callback(self)
+        self._on_close = on_close_callback
+
+    def _terminate_stream(self, error: Exception) -> None:
+        self.is_closed = True
+        self._on_close(self, error)
+
+
+class Tenant:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def connected(self, connection: Any) -> None:
+        self.told.append("connected")
+
+    def disconnected(self) -> None:
+        self.told.append("disconnected")
+
+
+@pytest.fixture
+def linked(monkeypatch: pytest.MonkeyPatch) -> tuple[PaperLoop, Tenant, list[PaperConnection]]:
+    """An open link with a heartbeat of 8 s: its loop, its tenant, and the connections it made."""
+    made: list[PaperConnection] = []
+
+    def connect_on_paper(*words: Any, **named: Any) -> PaperConnection:
+        made.append(PaperConnection(*words, **named))
+        return made[-1]
+
+    monkeypatch.setattr(pika, "SelectConnection", connect_on_paper)
+    loop, tenant = PaperLoop(), Tenant()
+    link = Link(settings(heartbeat_seconds=8, reconnect_max_seconds=0.5), loop, "publishing", tenant)  # type: ignore[arg-type]
+    link.open()
+    made[0].open()
+    return loop, tenant, made
+
+
+def test_a_broker_that_is_silent_for_two_heartbeats_is_given_up(
+    linked: tuple[PaperLoop, Tenant, list[PaperConnection]], caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, tenant, made = linked
+
+    loop.pass_seconds(15.9)
+    assert tenant.told == ["connected"]
+    loop.pass_seconds(2.2)
+
+    assert tenant.told == ["connected", "disconnected"]
+    assert "nothing heard for 2 heartbeats of 8 s" in caplog.text
+    loop.pass_seconds(0.5)
+    assert len(made) == 2, "it connects again"
+
+
+def test_a_broker_that_beats_is_kept(linked: tuple[PaperLoop, Tenant, list[PaperConnection]]) -> None:
+    loop, tenant, made = linked
+
+    for _ in range(20):
+        loop.pass_seconds(4)
+        made[0].bytes_received += 8
+
+    assert tenant.told == ["connected"]
+
+
+def test_a_lost_connection_is_listened_to_no_more(linked: tuple[PaperLoop, Tenant, list[PaperConnection]]) -> None:
+    loop, tenant, made = linked
+    made[0]._terminate_stream(exceptions.StreamLostError("gone"))
+    loop.pass_seconds(0.5)
+    made[1].open()
+
+    for _ in range(10):
+        loop.pass_seconds(4)
+        made[1].bytes_received += 8
+
+    assert tenant.told == ["connected", "disconnected", "connected"]
+
+
+def test_without_heartbeats_silence_means_nothing(
+    monkeypatch: pytest.MonkeyPatch, linked: tuple[PaperLoop, Tenant, list[PaperConnection]]
+) -> None:
+    loop, tenant, made = linked
+    made[0].params.heartbeat = 0
+
+    loop.pass_seconds(600)
+
+    assert tenant.told == ["connected"]

@@ -90,6 +90,15 @@ def test_a_healthy_broker_has_no_complaint(broker: Callable[[Answers], BrokerSet
     ]  # fmt: skip
 
 
+def test_a_larger_queue_that_is_not_there_is_named_with_its_task(broker: Callable[[Answers], BrokerSettings]) -> None:
+    expected = Expected(worked_on=["default"], oom_queues={"report": "large", "resize": "default"})
+
+    [found] = [one for one in look(broker(answers()), expected) if one.level != "ok"]
+
+    assert (found.check, found.level, found.message) == ("queue types", "broken", "not there: large (task report)")
+    assert "warren topology apply" in found.fix
+
+
 def test_a_login_without_a_tag_learns_what_was_not_looked_at(broker: Callable[[Answers], BrokerSettings]) -> None:
     (found,) = look(broker(answers(**{"/api/whoami": hidden("management")})), Expected())
 

@@ -283,6 +283,7 @@ def test_a_wrong_setting_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_export_writes_what_a_server_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "exported_tasks.py").write_text(
         "import warren\n@warren.task(name='exported.add', queue='q')\ndef add(a: int):\n    'Add.'\n"
+        "@warren.task(name='exported.big', isolation='process', oom_queue='large')\ndef big(): ...\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     output = tmp_path / "catalog.json"
@@ -290,8 +291,10 @@ def test_export_writes_what_a_server_needs(tmp_path: Path, monkeypatch: pytest.M
     result = warren(None, "tasks", "export", "--tasks", "exported_tasks", "--output", str(output))
 
     assert result.exit_code == 0, result.output
-    entry = next(item for item in json.loads(output.read_text())["tasks"] if item["name"] == "exported.add")
+    entries = {item["name"]: item for item in json.loads(output.read_text())["tasks"]}
+    entry = entries["exported.add"]
     assert (entry["queue"], entry["description"], entry["isolation"]) == ("q", "Add.", "thread")
+    assert (entry["oom_queue"], entries["exported.big"]["oom_queue"]) == (None, "large")
     assert entry["schema"]["required"] == ["a"]
 
 

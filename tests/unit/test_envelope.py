@@ -51,6 +51,7 @@ own_headers = st.sampled_from(
         "warren-parked-count",
         "warren-forgiven",
         "warren-round",
+        "warren-escalated-from",
     ]
 )
 texts = st.none() | st.text(max_size=300)
@@ -90,6 +91,7 @@ envelopes = st.builds(
     parked_count=st.integers(0, 1000),
     forgiven=st.integers(0, 1000),
     round=st.integers(0, 1000),
+    escalated_from=st.none() | st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True),
 )
 
 
@@ -111,7 +113,8 @@ def test_a_valid_vector_decodes_to_its_fields(path: Path) -> None:
     decoded = asdict(decode(message))
 
     assert decoded.pop("body") == message.body
-    assert decoded == vector["envelope"]
+    # Vectors are never rewritten: those older than a field leave it out, and mean that it is missing.
+    assert decoded == {"escalated_from": None, **vector["envelope"]}
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)

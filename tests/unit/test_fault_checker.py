@@ -249,11 +249,13 @@ def test_redelivery_is_timed_from_the_kill_to_the_slowest_start() -> None:
 
 
 def test_attempts_that_no_failure_explains_are_burnt() -> None:
-    failed_once = Story().add("start", "a", job_of("a"), run="1", attempt=1)
-    failed_once.add("end", "a", job_of("a"), run="1", outcome="RuntimeError").run("a", attempt=2)
-    burnt = Story().run("a").run("a", attempt=2).run("b", attempt=3)
+    failed_once = Story().add("start", "a", job_of("a"), run="1", max_attempts=3, attempts_left=2)
+    failed_once.add("end", "a", job_of("a"), run="1", outcome="RuntimeError").run("a", attempts_left=1)
+    forgiven = Story().run("a", attempts_left=2).run("a", attempt=2, attempts_left=2)
+    burnt = Story().run("a", attempts_left=2).run("a", attempts_left=1).run("b", attempts_left=0)
 
     assert attempts_burnt(failed_once.lines) == 0
+    assert attempts_burnt(forgiven.lines) == 0
     assert attempts_burnt(burnt.lines) == 1 + 2
 
 

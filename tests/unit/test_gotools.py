@@ -65,8 +65,60 @@ def test_a_built_program_is_used_until_its_pins_change(
     built.with_suffix(".stamp").write_text(gotools.pins(), encoding="utf-8")
 
     assert gotools.find("kustomize") == (str(built),)
-    monkeypatch.setattr(gotools, "pins", lambda: "others")
+    monkeypatch.setattr(gotools, "pins", lambda _module: "others")
     assert gotools.find("kustomize") is None
+
+
+@pytest.mark.parametrize(
+    ("says", "counts"),
+    [
+        ("promtool, version 2.42.0+ds (branch: debian/sid, revision: 2.42.0+ds-5)", True),
+        ("promtool, version 3.15.0 (branch: HEAD, revision: abc)", True),
+        ("promtool, version v0.315.0 (branch: , revision: unknown)", True),
+        ("promtool, version 2.24.1 (branch: HEAD, revision: abc)", False),
+    ],
+)
+def test_a_promtool_counts_if_it_is_not_too_old(tools: Path, path: Path, says: str, counts: bool) -> None:
+    promtool = program(path / "promtool", says)
+
+    assert gotools.find("promtool") == ((str(promtool),) if counts else None)
+
+
+def test_a_program_of_another_module_has_pins_of_its_own(tools: Path, path: Path) -> None:
+    built = program(tools / "bin" / "promtool", "promtool, version v0.315.0")
+    built.with_suffix(".stamp").write_text(gotools.pins(), encoding="utf-8")
+    assert gotools.find("promtool") is None
+
+    built.with_suffix(".stamp").write_text(gotools.pins("promtool"), encoding="utf-8")
+
+    assert gotools.find("promtool") == (str(built),)
+
+
+def test_a_program_is_built_in_the_folder_of_its_module_without_what_its_tags_leave_out(
+    tools: Path, path: Path
+) -> None:
+    [promtool] = [tool for tool in gotools.INVENTORY if tool.name == "promtool"]
+    told = tools.parent / "told"
+    go = program(path / "go", "")
+    # It writes where it was called and with what; what it builds tells its version.
+    go.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = version ]; then echo go version go1.99; exit; fi\n'
+        'if [ "$1" = list ]; then echo v0.315.0; exit; fi\n'
+        f'echo "$PWD $*" >> {told}\n'
+        'while [ "$1" != -o ]; do shift; done\n'
+        'printf "#!/bin/sh\\necho promtool, version v0.315.0" > "$2"\n'
+        f'{shutil.which("chmod", path="/usr/bin:/bin")} 755 "$2"\n',
+        encoding="utf-8",
+    )
+
+    command = gotools.build(promtool)
+
+    assert gotools.find("promtool") == command
+    [line] = told.read_text(encoding="utf-8").splitlines()
+    assert line.startswith(f"{gotools.HERE / 'promtool'} build ")
+    assert "-tags remove_all_sd " in line
+    assert line.endswith(promtool.package)
 
 
 def test_a_missing_program_is_told_with_what_brings_it(tools: Path, path: Path) -> None:

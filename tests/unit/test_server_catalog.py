@@ -29,6 +29,19 @@ def test_an_exported_catalog_is_read_with_queue_and_limits(catalog: Path) -> Non
     assert (known.queue, known.max_attempts, known.timeout_seconds) == ("faults", 8, 300)
 
 
+def test_a_catalog_tells_the_larger_queue_and_one_of_an_older_release_tells_none(tmp_path: Path) -> None:
+    entries = [
+        {"name": "old", "queue": "q", "schema": {}},
+        {"name": "new", "queue": "q", "schema": {}, "oom_queue": "l"},
+    ]
+    (tmp_path / "catalog.json").write_text(json.dumps({"tasks": entries}))
+
+    known = from_catalog(tmp_path / "catalog.json")
+
+    assert (known.get("old").oom_queue, known.get("new").oom_queue) == (None, "l")
+    assert (known.queues(), known.oom_queues()) == (["q"], ["l"])
+
+
 def test_arguments_that_fit_the_schema_become_the_body(catalog: Path) -> None:
     body = from_catalog(catalog).get("fault.record").write({"history": "h", "number": 1})
 
@@ -63,6 +76,7 @@ def test_a_task_that_is_not_in_the_catalog_is_unknown(catalog: Path) -> None:
         '{"tasks": [{"name": "x"}]}',
         '{"tasks": [{"name": "X Y", "queue": "q", "schema": {}}]}',
         '{"tasks": [{"name": "x", "queue": "q", "schema": {"type": 5}}]}',
+        '{"tasks": [{"name": "x", "queue": "q", "schema": {}, "oom_queue": "a.b"}]}',
     ],
 )
 def test_a_file_that_is_no_catalog_stops_the_server_with_its_name(tmp_path: Path, text: str) -> None:

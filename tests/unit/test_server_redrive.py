@@ -73,6 +73,17 @@ def test_edits_take_the_place_of_what_was() -> None:
     assert (made.body, made.queue, made.max_attempts, made.timeout_seconds) == (b"{}", "spare", 2, 1.5)
 
 
+def test_an_escalated_job_stays_in_the_larger_queue_and_begins_anew_in_any_other() -> None:
+    dead = row(queue="large", escalated_from="default", attempt=2, max_attempts=1)
+
+    kept, named = redriven(dead, None, 9000), redriven(dead, None, 9000, Edits(queue="large"))
+    back = redriven(dead, None, 9000, Edits(queue="default"))
+
+    assert (kept.queue, kept.escalated_from, kept.attempt, kept.forgiven) == ("large", "default", 3, 2)
+    assert named == kept
+    assert (back.queue, back.escalated_from, back.max_attempts) == ("default", None, 1)
+
+
 @pytest.mark.parametrize(
     "dead",
     [rejected_row(Message(body=b"x"), "q", "bad"), dead_row(Message(body=b"{}", headers={"warren-v": 99}))],

@@ -66,6 +66,25 @@ def test_options_are_kept(registry: Registry) -> None:
     assert (work.isolation, work.memory_limit_mb) == ("process", 128)
 
 
+def test_the_larger_queue_of_a_task_is_one_of_its_queues(registry: Registry) -> None:
+    @task(
+        name="a",
+        isolation="process",
+        memory_limit_mb=128,
+        oom_queue="large",
+        oom_memory_limit_mb=512,
+        registry=registry,
+    )
+    def a() -> None: ...
+
+    @task(name="b", isolation="process", oom_queue="huge", registry=registry)
+    def b() -> None: ...
+
+    assert (a.oom_queue, a.oom_memory_limit_mb, b.oom_memory_limit_mb) == ("large", 512, None)
+    assert registry.oom_queues() == ["huge", "large"]
+    assert registry.queues() == ["default", "huge", "large"]
+
+
 def test_an_async_def_runs_on_the_event_loop_and_called_directly_gives_its_coroutine(registry: Registry) -> None:
     @task(registry=registry)
     async def double(n: int) -> int:
@@ -222,6 +241,17 @@ def test_parameters_that_have_no_name_on_the_wire_are_refused(registry: Registry
         ({"memory_limit_mb": 128}, "needs isolation='process'"),
         ({"memory_limit_mb": 1, "isolation": "process"}, "64 MiB or more"),
         ({"isolation": "asyncio"}, "needs an async def"),
+        ({"isolation": "process", "oom_queue": "a.b"}, r"oom_queue 'a\.b' must match"),
+        ({"isolation": "process", "oom_queue": ""}, "oom_queue '' must match"),
+        ({"isolation": "process", "queue": "q", "oom_queue": "q"}, "oom_queue 'q' is the task's own queue"),
+        ({"oom_queue": "large"}, "oom_queue needs isolation='process'"),
+        ({"oom_memory_limit_mb": 512}, "oom_memory_limit_mb=512 needs oom_queue"),
+        ({"isolation": "process", "memory_limit_mb": 128, "oom_queue": "large"}, "needs oom_memory_limit_mb"),
+        (
+            {"isolation": "process", "memory_limit_mb": 128, "oom_queue": "large", "oom_memory_limit_mb": 128},
+            "oom_memory_limit_mb=128 must be 64 MiB or more, and above memory_limit_mb=128",
+        ),
+        ({"isolation": "process", "oom_queue": "large", "oom_memory_limit_mb": 63}, "must be 64 MiB or more"),
     ],
 )
 def test_an_option_that_breaks_its_rule_is_refused(registry: Registry, options: dict[str, Any], complaint: str) -> None:

@@ -33,8 +33,11 @@ def from_catalog(path: Path) -> KnownTasks:
 
 def _from_entry(entry: Mapping[str, Any]) -> KnownTask:
     name, queue, schema = str(entry["name"]), str(entry["queue"]), entry["schema"]
+    oom_queue = None if entry.get("oom_queue") is None else str(entry["oom_queue"])
     if not TASK_NAME.fullmatch(name) or not QUEUE_NAME.fullmatch(queue):
         raise ValueError(f"task {name!r:.120} on queue {queue!r:.200} breaks the rule for names")
+    if oom_queue is not None and not QUEUE_NAME.fullmatch(oom_queue):
+        raise ValueError(f"task {name}: oom_queue {oom_queue!r:.200} breaks the rule for names")
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
 
@@ -60,4 +63,5 @@ def _from_entry(entry: Mapping[str, Any]) -> KnownTask:
         description=str(entry.get("description") or ""),
         schema=schema,
         write=write,
+        oom_queue=oom_queue,
     )

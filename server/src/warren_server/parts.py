@@ -331,7 +331,7 @@ def assemble(config: ServerConfig) -> Parts:
     return Parts(
         config=config,
         transport=transport,
-        prepare=lambda: prepare(transport, config.broker, config.tasks.queues()),
+        prepare=lambda: prepare(transport, config.broker, config.tasks.queues(), config.tasks.oom_queues()),
         provide_tokens=lambda queue: provide(transport, config.broker, token_topology(queue)),
         read_depths=read_depths,
     )

@@ -59,7 +59,8 @@ def redriven(letter: Row, known: Mapping[str, Any] | None, now_ms: int, edits: E
     """Return the job as it goes back to its queue.
 
     It keeps id and checkpoint. Its attempts count on, so that each stays one of a kind, but those before are forgiven:
-    it has its whole budget again. It is a round further, so that its new states beat the old end. It counts as
+    it has its whole budget again. One that was escalated for memory stays in the larger queue, where it got further;
+    in another it may be escalated anew. It is a round further, so that its new states beat the old end. It counts as
     enqueued now, so that an order to cancel all that was there before its redrive does not reach it.
 
     Args:
@@ -85,6 +86,7 @@ def redriven(letter: Row, known: Mapping[str, Any] | None, now_ms: int, edits: E
         parked_count=0,
         body=job.body if edits.body is None else edits.body,
         queue=edits.queue or job.queue,
+        escalated_from=job.escalated_from if edits.queue in (None, job.queue) else None,
         max_attempts=edits.max_attempts or job.max_attempts,
         timeout_seconds=edits.timeout_seconds or job.timeout_seconds,
     )

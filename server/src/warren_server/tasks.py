@@ -23,6 +23,7 @@ class KnownTask:
         description: What it does.
         schema: JSON Schema of its arguments.
         write: Writes arguments as a body, checked; raises `InvalidArguments`.
+        oom_queue: Queue its jobs go to once when they run out of memory, or None.
     """
 
     name: str
@@ -33,6 +34,7 @@ class KnownTask:
     description: str
     schema: Mapping[str, Any]
     write: Callable[[Mapping[str, Any]], bytes]
+    oom_queue: str | None = None
 
 
 class KnownTasks:
@@ -63,6 +65,10 @@ class KnownTasks:
         """Return the queues the tasks go to by default, sorted."""
         return sorted({task.queue for task in self._tasks.values()})
 
+    def oom_queues(self) -> list[str]:
+        """Return the queues the tasks go to when they run out of memory, sorted."""
+        return sorted({task.oom_queue for task in self._tasks.values() if task.oom_queue is not None})
+
 
 def from_registry(registry: Registry) -> KnownTasks:
     """Know the tasks whose code is loaded."""
@@ -79,4 +85,5 @@ def _from_task(task: Task[..., Any]) -> KnownTask:
         description=task.description,
         schema=task.schema,
         write=task.body,
+        oom_queue=task.oom_queue,
     )

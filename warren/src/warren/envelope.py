@@ -100,6 +100,8 @@ class Envelope:
         forgiven: How many of the hand-outs behind `attempt` do not count against the limit: the job was only held by a
             worker that died, or given back, and its code was not at fault.
         round: How often the job was brought back from the dead letters; a later round's states beat an earlier one's.
+        escalated_from: The queue the job left for its task's `oom_queue` when it ran out of memory, or None. A job that
+            has it is not escalated again.
     """
 
     id: str
@@ -119,6 +121,7 @@ class Envelope:
     parked_count: int = 0
     forgiven: int = 0
     round: int = 0
+    escalated_from: str | None = None
 
     def evolve(self, **changes: object) -> Envelope:
         """Return the same job with some fields changed."""
@@ -149,6 +152,7 @@ def encode(envelope: Envelope) -> Message:
         "warren-parked-count": envelope.parked_count or None,
         "warren-forgiven": envelope.forgiven or None,
         "warren-round": envelope.round or None,
+        "warren-escalated-from": envelope.escalated_from,
     }
     headers.update((name, value) for name, value in optional.items() if value is not None)
     return Message(
@@ -200,6 +204,7 @@ def decode(message: Message) -> Envelope:
         parked_count=read.integer("warren-parked-count", low=0) or 0,
         forgiven=read.integer("warren-forgiven", low=0, high=1_000_000) or 0,
         round=read.integer("warren-round", low=0, high=MAX_ROUND) or 0,
+        escalated_from=read.queue("warren-escalated-from"),
     )
 
 
@@ -249,6 +254,10 @@ class _Reader:
         if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII) or float(text) <= 0:
             raise self._refuse(name, text, "must be a positive decimal number of seconds, as text")
         return float(text)
+
+    def queue(self, name: str) -> str | None:
+        value = self.text(name)
+        return None if value is None else self.matching(name, value, QUEUE_NAME)
 
     def priority(self) -> int:
         value = self._message.priority or 0

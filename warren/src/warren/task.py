@@ -48,6 +48,8 @@ class Task(Generic[P, R]):
         isolation: Where it runs: `thread` (a `def`), `asyncio` (an `async def`) or `process` (a child process, the only
             kind whose hard limits hold for code that uses the processor).
         memory_limit_mb: Address space of the child process in MiB, only for `process`.
+        oom_queue: Queue a job goes to once when it runs out of memory, only for `process`.
+        oom_memory_limit_mb: What `memory_limit_mb` is in that queue.
         description: First line of the docstring.
     """
 
@@ -58,6 +60,8 @@ class Task(Generic[P, R]):
     retry: Retry = field(default_factory=Retry)
     isolation: Isolation = "thread"
     memory_limit_mb: int | None = None
+    oom_queue: str | None = None
+    oom_memory_limit_mb: int | None = None
 
     def __post_init__(self) -> None:
         if not TASK_NAME.fullmatch(self.name):
@@ -70,6 +74,7 @@ class Task(Generic[P, R]):
             raise TaskError(f"task {self.name}: timeout={self.timeout_seconds} must be above 0 s and at most 30 days")
         if self.memory_limit_mb is not None and (self.isolation != "process" or self.memory_limit_mb < 64):
             raise TaskError(f"task {self.name}: memory_limit_mb needs isolation='process' and 64 MiB or more")
+        self._check_escalation()
         self._check_parameters()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -148,6 +153,35 @@ class Task(Generic[P, R]):
         found = list(inspect.signature(self.function).parameters.values())
         return found[1:] if self.takes_context else found
 
+    def _check_escalation(self) -> None:
+        queue, limit_mb = self.oom_queue, self.oom_memory_limit_mb
+        if queue is None:
+            if limit_mb is not None:
+                raise TaskError(f"task {self.name}: oom_memory_limit_mb={limit_mb} needs oom_queue, where it holds")
+            return
+        if not QUEUE_NAME.fullmatch(queue):
+            raise TaskError(f"task {self.name}: oom_queue {queue!r:.200} must match {QUEUE_NAME.pattern}")
+        if queue == self.queue:
+            raise TaskError(
+                f"task {self.name}: oom_queue {queue!r} is the task's own queue; "
+                "name one whose workers have more memory"
+            )
+        if self.isolation != "process":
+            raise TaskError(
+                f"task {self.name}: oom_queue needs isolation='process': "
+                "elsewhere a job that runs out of memory takes its worker along"
+            )
+        if limit_mb is None and self.memory_limit_mb is not None:
+            raise TaskError(
+                f"task {self.name}: oom_queue with memory_limit_mb={self.memory_limit_mb} needs oom_memory_limit_mb, "
+                "the limit in that queue; with the same one it would run out of memory again"
+            )
+        if limit_mb is not None and limit_mb < max(64, (self.memory_limit_mb or 0) + 1):
+            raise TaskError(
+                f"task {self.name}: oom_memory_limit_mb={limit_mb} must be 64 MiB or more, and above "
+                f"memory_limit_mb={self.memory_limit_mb}"
+            )
+
     def _check_parameters(self) -> None:
         for parameter in self._parameters():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -210,8 +244,12 @@ class Registry:
             ) from None
 
     def queues(self) -> list[str]:
-        """Return the queues the tasks go to by default, sorted."""
-        return sorted({known.queue for known in self._tasks.values()})
+        """Return the queues the tasks go to, by default and when they run out of memory, sorted."""
+        return sorted({known.queue for known in self._tasks.values()}.union(self.oom_queues()))
+
+    def oom_queues(self) -> list[str]:
+        """Return the queues the tasks go to when they run out of memory, sorted."""
+        return sorted({known.oom_queue for known in self._tasks.values() if known.oom_queue is not None})
 
 
 default_registry = Registry()
@@ -229,6 +267,8 @@ def task(
     retry: Retry | None = None,
     isolation: Isolation | None = None,
     memory_limit_mb: int | None = None,
+    oom_queue: str | None = None,
+    oom_memory_limit_mb: int | None = None,
     registry: Registry | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
@@ -241,6 +281,8 @@ def task(
     retry: Retry | None = None,
     isolation: Isolation | None = None,
     memory_limit_mb: int | None = None,
+    oom_queue: str | None = None,
+    oom_memory_limit_mb: int | None = None,
     registry: Registry | None = None,
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task that workers can run.
@@ -253,6 +295,9 @@ def task(
         retry: Retry policy; five attempts with back-off up to ten minutes unless given.
         isolation: `process` for a child process; otherwise `asyncio` for an `async def` and `thread` for a `def`.
         memory_limit_mb: Memory limit of the child process in MiB.
+        oom_queue: Queue a job goes to when it runs out of memory, once: one whose workers have more. That run does not
+            count as an attempt.
+        oom_memory_limit_mb: The child's memory limit in that queue, above `memory_limit_mb`; needed if there is one.
         registry: Where to put it; the default registry unless given.
 
     Raises:
@@ -274,6 +319,8 @@ def task(
             retry=retry or Retry(),
             isolation=isolation or ("asyncio" if is_async else "thread"),
             memory_limit_mb=memory_limit_mb,
+            oom_queue=oom_queue,
+            oom_memory_limit_mb=oom_memory_limit_mb,
         )
         (default_registry if registry is None else registry).add(declared)
         return declared

@@ -83,7 +83,7 @@ def run(stop: StopSignal, *, once: bool | None = None) -> int:
         closing.add("probes", probes.stop)
         transport.start()
         closing.add("transport", transport.stop)
-        if not prepare(transport, broker, worker.queues, stop):
+        if not prepare(transport, broker, worker.queues, stop, registry.oom_queues()):
             return 0
         finished = _work(worker, registry, settings, life, stop)
     if not finished:
@@ -93,7 +93,13 @@ def run(stop: StopSignal, *, once: bool | None = None) -> int:
     return 0
 
 
-def prepare(transport: AmqpTransport, broker: BrokerSettings, queues: list[str], stop: StopSignal) -> bool:
+def prepare(
+    transport: AmqpTransport,
+    broker: BrokerSettings,
+    queues: list[str],
+    stop: StopSignal,
+    oom_queues: Sequence[str] = (),
+) -> bool:
     """Wait for the broker and see to its queues; a broker that is down or half up is waited for.
 
     Returns:
@@ -106,7 +112,7 @@ def prepare(transport: AmqpTransport, broker: BrokerSettings, queues: list[str],
         if not transport.wait_ready(0.2):
             continue
         try:
-            topology.prepare(transport, broker, queues)
+            topology.prepare(transport, broker, queues, oom_queues)
         except WarrenError as error:
             logger.warning("the broker is not ready for work: %s", error, extra={"event": "topology_not_ready"})
             stop.wait(random.uniform(0, wait_seconds))

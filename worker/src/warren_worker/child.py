@@ -70,7 +70,7 @@ class Server:
             on_checkpoint=lambda text: self._send({"kind": "checkpoint", "value": text}),
             is_cancelled=self._cancelled.is_set,
         )
-        with MemoryLimit(job.task.memory_limit_mb):
+        with MemoryLimit(job.memory_limit_mb):
             return execute.run(job, context)
 
     def _job(self, frame: dict[str, Any]) -> Job:

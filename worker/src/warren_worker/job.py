@@ -54,8 +54,27 @@ class Job:
 
     @property
     def suspect(self) -> bool:
-        """Whether an earlier run may have killed its worker: then this one is announced before it begins."""
-        return self.redelivered or self.envelope.forgiven > 0
+        """Whether an earlier run may have killed its worker: then this one is announced before it begins.
+
+        A run that ran out of memory and sent its job to another queue is forgiven, and killed nobody.
+        """
+        return self.redelivered or self.envelope.forgiven > (self.envelope.escalated_from is not None)
+
+    @property
+    def escalated(self) -> bool:
+        """Whether it is where its task sends what runs out of memory: it was moved there, or submitted there."""
+        return self.envelope.escalated_from is not None or self.envelope.queue == self.task.oom_queue
+
+    @property
+    def oom_queue(self) -> str | None:
+        """The queue it goes to if this attempt runs out of memory; None when it has been there."""
+        return None if self.escalated else self.task.oom_queue
+
+    @property
+    def memory_limit_mb(self) -> int | None:
+        """Address space of this attempt's child process in MiB, or None for no limit of its own."""
+        task = self.task
+        return task.oom_memory_limit_mb if task.oom_queue is not None and self.escalated else task.memory_limit_mb
 
     @property
     def exhausted(self) -> bool:

@@ -78,7 +78,7 @@ class Children:
         self._give_back(child, worn=_is_memory_error(outcome))
         if isinstance(outcome, Crashed) and child.killed_by == signal.SIGKILL:
             return _blamed(outcome, kills_before, self._oom_kills())
-        limit_mb = run.job.task.memory_limit_mb
+        limit_mb = run.job.memory_limit_mb
         return OutOfMemory(error=outcome.error) if limit_mb and _is_memory_error(outcome) else outcome
 
     def stop(self) -> None:

@@ -436,6 +436,8 @@ def _log_end(job: Job, outcome: Outcome, settlement: Settlement) -> None:
         logger.info("job cancelled after %.300s", outcome.error.message, extra=fields)
         return
     then = "it is tried again" if settlement.again else "it is a dead letter"
+    if settlement.oom_queue is not None:
+        then = f"it goes to queue {settlement.oom_queue}"
     logger.warning(
         "job %s: %s: %.300s; %s", settlement.outcome, outcome.error.type, outcome.error.message, then, extra=fields
     )

@@ -28,7 +28,8 @@ class WorkerSettings(Settings):
     waits for the broker and few jobs wait behind a long one."""
     queues: str = ""
     """Queues to work on, separated by commas. `name=10` gives one a priority, 0 to 1000: jobs of a higher one start
-    first; a limit set on the server wins. Default: the queues of the known tasks, all with priority 0."""
+    first; a limit set on the server wins. Default: the queues of the known tasks, those for large jobs too, all with
+    priority 0."""
     name: str = ""
     """Name of this worker in events, dead letters and logs. Default: host name and process id."""
     image: Annotated[str, Field(max_length=255)] = ""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from warren.envelope import JOB_ID, TASK_NAME, Envelope, HeaderValue, Message, encode
 from warren.errors import Discard, EnvelopeError, RetryAfter, WarrenError
-from warren.events import ErrorInfo, Event, State
+from warren.events import MAX_MESSAGE_CHARS, ErrorInfo, Event, State
 from warren.retry import Again, Dead, Failure, next_step
 from warren.topology import route
 from warren.transport import Publication, job_publication
@@ -29,6 +29,7 @@ from warren_worker.outcome import (
     Succeeded,
     TimedOut,
     Unsuccessful,
+    clean,
     describe,
 )
 
@@ -58,6 +59,7 @@ class Settlement:
             anyway, because the connection that brought it is gone.
         events: What the store is told; those of a final state must be confirmed before the delivery is settled.
         final: How the delivery is settled.
+        oom_queue: The larger worker set's queue the job goes to, if it does.
     """
 
     outcome: str
@@ -65,6 +67,7 @@ class Settlement:
     again: bool = False
     events: tuple[Event, ...] = ()
     final: Literal["ack", "nack"] = "ack"
+    oom_queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,8 @@ def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
         return Settlement(outcome="succeeded", events=(told,))
     if isinstance(outcome, Cancelled):
         return Settlement(outcome="cancelled", events=(event(job, State.CANCELLED, at, outcome="cancelled"),))
+    if isinstance(outcome, OutOfMemory) and job.oom_queue is not None:
+        return _escalate(outcome, job, job.oom_queue, at)
     word = _WORDS[type(outcome)]
     step = _next(outcome, job, rng)
     envelope = job.envelope if at.state is None else job.envelope.evolve(state=at.state)
@@ -119,6 +124,32 @@ def settle(outcome: Outcome, job: Job, at: Moment, rng: Random) -> Settlement:
         publications=(job_publication(following, step.delay_seconds),),
         again=True,
         events=(event(job, State.RETRYING, at, outcome=word, error=outcome.error, retry_at_ms=due_ms),),
+    )
+
+
+def _escalate(outcome: OutOfMemory, job: Job, queue: str, at: Moment) -> Settlement:
+    """Send a job that ran out of memory to a larger worker set's queue, at once: there is nothing to wait for.
+
+    The run does not count, for its worker was too small; so a job's last attempt is escalated as well as its first.
+    """
+    moved = _anew(job, at.state).evolve(queue=queue, escalated_from=job.envelope.queue, parked_ms=None, parked_count=0)
+    why = f"escalated from queue {job.envelope.queue} to {queue}"
+    message = f"{why}: {outcome.error.message}" if outcome.error.message else why
+    there = replace(job, envelope=job.envelope.evolve(queue=queue))
+    told = event(
+        there,
+        State.RETRYING,
+        at,
+        outcome="out-of-memory",
+        error=replace(outcome.error, message=clean(message, MAX_MESSAGE_CHARS)),
+        retry_at_ms=at.now_ms,
+    )
+    return Settlement(
+        outcome="out-of-memory",
+        publications=(job_publication(moved),),
+        again=True,
+        events=(told,),
+        oom_queue=queue,
     )
 
 

@@ -127,6 +127,7 @@ class TaskDocument(Described):
     timeout_seconds: float
     max_attempts: int
     isolation: str
+    oom_queue: str | None
     description: str
     schema_: dict[str, Any]
 

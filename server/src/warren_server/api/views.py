@@ -84,7 +84,7 @@ def job(row: Row, attempts: Sequence[Row]) -> Document:
 
 def task(known: KnownTask) -> Document:
     """Show a task."""
-    names = ("name", "queue", "timeout_seconds", "max_attempts", "isolation", "description", "schema")
+    names = ("name", "queue", "timeout_seconds", "max_attempts", "isolation", "oom_queue", "description", "schema")
     return {name: getattr(known, name) for name in names}
 
 

@@ -19,6 +19,9 @@ from warren.settings import BrokerSettings
 logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS: Final = 0.2
+SILENT_INTERVALS: Final = 2
+"""Heartbeat intervals without a byte, after which the broker is taken to be gone; it beats twice in each."""
+_LOOKS_PER_INTERVAL: Final = 4
 
 
 def backoff_seconds(attempt: int, max_seconds: float, rng: random.Random) -> float:
@@ -61,6 +64,8 @@ class Link:
         self._connection: Any = None
         self._address = ""
         self._failures = 0
+        self._bytes_heard = 0
+        self._silent_looks = 0
         self._retry: object | None = None
         self._on_closed: Callable[[], None] | None = None
 
@@ -109,7 +114,28 @@ class Link:
             self._role,
             extra={"event": "broker_connected", "role": self._role, "broker": self._address},
         )
+        self._silent_looks = 0
+        self._listen(connection)
         self._tenant.connected(connection)
+
+    def _listen(self, connection: Any) -> None:
+        """Give up a broker that is silent; pika alone takes up to two heartbeats and ten seconds.
+
+        Looks are counted, not time: a process that was stopped for a while has not listened meanwhile.
+        """
+        heartbeat_seconds = connection.params.heartbeat
+        if connection is not self._connection or connection.is_closed or not heartbeat_seconds:
+            return
+        if connection.bytes_received != self._bytes_heard:
+            self._bytes_heard = connection.bytes_received
+            self._silent_looks = 0
+        else:
+            self._silent_looks += 1
+        if self._silent_looks >= SILENT_INTERVALS * _LOOKS_PER_INTERVAL:
+            why = f"nothing heard for {SILENT_INTERVALS} heartbeats of {heartbeat_seconds} s"
+            connection._terminate_stream(exceptions.AMQPHeartbeatTimeout(why))  # pika has no public way
+            return
+        self._loop.later(heartbeat_seconds / _LOOKS_PER_INTERVAL, lambda: self._listen(connection))
 
     def _on_open_error(self, _connection: Any, error: BaseException) -> None:
         self._failed(error)

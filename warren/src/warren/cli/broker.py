@@ -23,6 +23,7 @@ class Expected:
     Attributes:
         timeouts: Time limit in seconds by task.
         worked_on: Job queues that workers wait for.
+        oom_queues: Queue by task that its jobs go to when they run out of memory.
         logins: Logins of servers and workers.
         own_login: The login of this process, to be judged; None where it is not Warren's own, or the broker is on this
             machine, where RabbitMQ's own login is as good as any.
@@ -30,6 +31,7 @@ class Expected:
 
     timeouts: Mapping[str, float] = field(default_factory=dict)
     worked_on: Iterable[str] = ()
+    oom_queues: Mapping[str, str] = field(default_factory=dict)
     logins: Iterable[str] = ()
     own_login: str | None = None
 
@@ -65,7 +67,7 @@ def _parts(expected: Expected) -> dict[str, Callable[[Management], Iterable[Find
         "version": lambda management: _of_overview(management.overview(), expected.timeouts),
         "policies": lambda management: [findings.of_policies(management.missing_policies(policies()))],
         "dead-lettering": lambda management: findings.of_behaviour(management.behaviour()),
-        "queues": lambda management: broker_findings.of_types(management.queue_types(), expected.worked_on),
+        "queues": lambda management: _of_queues(management.queue_types(), expected),
         "depths": lambda management: [findings.of_unroutable(_unroutable(management))],
         "alarms": lambda management: broker_findings.of_alarms(management.alarms()),
         "nodes": lambda management: broker_findings.of_stopped_nodes(management.stopped_nodes()),
@@ -76,6 +78,11 @@ def _parts(expected: Expected) -> dict[str, Callable[[Management], Iterable[Find
             logins, management.user_tags(), management.permissions()
         )
     return parts
+
+
+def _of_queues(types: Mapping[str, str], expected: Expected) -> Iterator[Finding]:
+    yield from broker_findings.of_types(types, expected.worked_on)
+    yield from broker_findings.of_oom_queues(types, expected.oom_queues)
 
 
 def _of_overview(overview: Mapping[str, Any], timeouts: Mapping[str, float]) -> Iterator[Finding]:

@@ -62,6 +62,12 @@ MISSING_QUEUE: Final = Rule(
     wrong="a queue that Warren needs is not there",
     fix="run `warren topology apply`, or add it to what the topology operator makes",
 )
+MISSING_OOM_QUEUE: Final = Rule(
+    check="queue types",
+    level="broken",
+    wrong="the oom_queue of a task is not there: jobs that run out of memory would wait in warren.unroutable",
+    fix="run `warren topology apply`, or add it to what the topology operator makes, with workers for it",
+)
 GUEST: Final = Rule(
     check="broker login",
     level="note",
@@ -144,6 +150,17 @@ def of_types(types: Mapping[str, str], worked_on: Iterable[str] = ()) -> list[Fi
     if missing:
         found.append(MISSING_QUEUE.found(f"not there: {some(missing)}"))
     return found or [ok("queue types", f"{len(wanted)} queues are there and of the right type")]
+
+
+def of_oom_queues(types: Mapping[str, str], oom_queues: Mapping[str, str]) -> list[Finding]:
+    """Judge whether the queues are there that jobs go to when they run out of memory.
+
+    Args:
+        types: Type by the broker's name of every queue there is.
+        oom_queues: Name of such a queue by task.
+    """
+    missing = [f"{queue} (task {task})" for task, queue in oom_queues.items() if queue_name(queue) not in types]
+    return [MISSING_OOM_QUEUE.found(f"not there: {some(missing)}")] if missing else []
 
 
 def of_login(name: str, watching: str, tags: Sequence[str]) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from warren.cli.output import Output
 from warren.cli.parameters import with_output
 from warren.errors import RequestFailed, TransportError, WarrenError
 from warren.settings import BrokerSettings, ClientSettings, LogSettings, Settings, TaskSettings, load
-from warren.task import load_tasks
+from warren.task import Task, load_tasks
 
 S = TypeVar("S", bound=Settings)
 
@@ -106,7 +106,7 @@ def _broker(settings: BrokerSettings, tasks: TaskSettings | None) -> Iterator[Fi
     reached = list(_guarded(findings.NO_BROKER, partial(_connection, settings)))
     yield from reached
     if all(finding.level == "ok" for finding in reached):
-        yield from _guarded(findings.NO_MANAGEMENT, partial(_management, settings, _timeouts(tasks)))
+        yield from _guarded(findings.NO_MANAGEMENT, partial(_management, settings, _known(tasks)))
 
 
 def _connection(settings: BrokerSettings) -> list[Finding]:
@@ -127,21 +127,26 @@ def _connection(settings: BrokerSettings) -> list[Finding]:
     raise TransportError(f"the broker takes no messages: {reason}")
 
 
-def _timeouts(settings: TaskSettings | None) -> dict[str, float]:
-    """Return the tasks' time limits; that tasks cannot be loaded is a finding of its own."""
+def _known(settings: TaskSettings | None) -> Sequence[Task[..., Any]]:
+    """Return the tasks; that they cannot be loaded is a finding of its own."""
     try:
-        return {} if settings is None else {task.name: task.timeout_seconds for task in load_tasks(settings.tasks)}
+        return [] if settings is None else list(load_tasks(settings.tasks))
     except WarrenError:
-        return {}
+        return []
 
 
-def _management(settings: BrokerSettings, timeouts: Mapping[str, float]) -> Iterator[Finding]:
+def _management(settings: BrokerSettings, tasks: Sequence[Task[..., Any]]) -> Iterator[Finding]:
     from warren.amqp.parameters import endpoint
     from warren.cli.broker import Expected, look
 
     where = endpoint(settings)
     own_login = None if where.host in _LOOPBACK else where.username
-    return look(settings, Expected(timeouts=timeouts, own_login=own_login))
+    expected = Expected(
+        timeouts={task.name: task.timeout_seconds for task in tasks},
+        oom_queues={task.name: task.oom_queue for task in tasks if task.oom_queue is not None},
+        own_login=own_login,
+    )
+    return look(settings, expected)
 
 
 def _server(settings: ClientSettings, transport: Any) -> list[Finding]:

@@ -67,6 +67,7 @@ def catalog(known: Iterable[Task[..., Any]]) -> list[dict[str, Any]]:
             "timeout_seconds": task.timeout_seconds,
             "max_attempts": task.retry.max_attempts,
             "isolation": task.isolation,
+            "oom_queue": task.oom_queue,
             "description": task.description,
             "schema": task.schema,
         }

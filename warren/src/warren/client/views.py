@@ -205,6 +205,7 @@ class TaskView:
         timeout_seconds: Limit of one attempt.
         max_attempts: Runs before a job is a dead letter.
         isolation: Where it runs: `thread`, `asyncio` or `process`.
+        oom_queue: Queue its jobs go to once when they run out of memory, or None.
         description: What it does.
         schema: JSON Schema of its arguments.
     """
@@ -214,6 +215,7 @@ class TaskView:
     timeout_seconds: float | None = None
     max_attempts: int | None = None
     isolation: str | None = None
+    oom_queue: str | None = None
     description: str = ""
     schema: Mapping[str, Any] = field(default_factory=dict)
 
@@ -369,6 +371,7 @@ def read_task(document: Mapping[str, Any]) -> TaskView:
         timeout_seconds=document.get("timeout_seconds"),
         max_attempts=document.get("max_attempts"),
         isolation=document.get("isolation"),
+        oom_queue=document.get("oom_queue"),
         description=document.get("description") or "",
         schema=document.get("schema") or {},
     )

@@ -67,11 +67,6 @@ e2e-load: tools ## Upgrade, drain and strike an installation of three brokers on
 	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
 	  WARREN_E2E_NEXT_IMAGE_TAG=$(IMAGE_TAG)-next $(BIN)/python -m pytest tests/e2e/under_load -q -s $(PYTEST)
 
-.PHONY: browser
-browser: environment broker ## Try the dashboard in a real Chromium, for eyes, keyboards and screen readers
-	@$(BIN)/python tests/browser/packages.py
-	@$(BIN)/python -m pytest tests/browser -q $(PYTEST)
-
 .PHONY: golden
 golden: tools ## Write tests/manifests/golden anew from the charts
 	@WARREN_GOLDEN=write $(BIN)/python -m pytest tests/manifests/test_golden.py -q $(PYTEST)
@@ -91,6 +86,11 @@ lint: environment ## Check format, style, types and import contracts
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+.PHONY: browser
+browser: environment broker ## Try the dashboard in a real Chromium, for eyes, keyboards and screen readers
+	@$(BIN)/python tests/browser/packages.py
+	@$(BIN)/python -m pytest tests/browser -q $(PYTEST)
 
 .PHONY: images
 images: ## Build the images warren-server, warren-worker, warren-scaler (IMAGE_PREFIX=, IMAGE_TAG=, IMAGE_FLAGS=)

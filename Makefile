@@ -87,6 +87,11 @@ lint: environment ## Check format, style, types and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
+.PHONY: browser
+browser: environment broker ## Try the dashboard in a real Chromium, for eyes, keyboards and screen readers
+	@$(BIN)/python tests/browser/packages.py
+	@$(BIN)/python -m pytest tests/browser -q $(PYTEST)
+
 .PHONY: images
 images: ## Build the images warren-server, warren-worker, warren-scaler (IMAGE_PREFIX=, IMAGE_TAG=, IMAGE_FLAGS=)
 	@for target in server worker scaler; do \

@@ -19,7 +19,7 @@ from warren.settings import BrokerSettings
 
 # Read before the environment is cleared for each test.
 EXTERNAL_URLS = [url for url in re.split(r"[,\s]+", os.environ.get("WARREN_TEST_AMQP_URLS", "")) if url]
-SUITES = {"unit", "conformance", "integration", "faults", "footprint", "images", "manifests", "e2e"}
+SUITES = {"unit", "conformance", "integration", "faults", "footprint", "images", "manifests", "e2e", "browser"}
 ROOT = Path(__file__).parent
 
 # Properties are judged by what they find: on a busy machine a run of one may take any time.

@@ -8,7 +8,7 @@ from warren_server.app import create_app
 
 
 def test_the_table_of_routes_is_what_the_application_serves(tmp_path: Path) -> None:
-    with running(tmp_path, tutorial=True) as kit:
+    with running(tmp_path, tutorial=True, dashboard=False) as kit:
         app = create_app(kit.parts)
 
     served = {

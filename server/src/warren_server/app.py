@@ -28,6 +28,7 @@ from warren_server.api.problems import Refusal
 from warren_server.api.requests import MAX_REQUEST_BYTES
 from warren_server.api.routes import ROUTES
 from warren_server.auth import Scope
+from warren_server.dashboard import NAME as DASHBOARD
 from warren_server.parts import Parts
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -66,6 +67,11 @@ def create_app(parts: Parts) -> Flask:
     app.register_blueprint(health.routes(parts.checks))
     if parts.config.offer.tutorial:
         app.register_blueprint(tutorial.routes(parts.submitter))
+    if parts.config.offer.dashboard:
+        # Imported where it is offered: a server without it starts without its templates.
+        from warren_server.dashboard.pages import routes
+
+        app.register_blueprint(routes(parts))
     return app
 
 
@@ -80,6 +86,9 @@ def _guard(app: Flask, parts: Parts) -> None:
             # Werkzeug drops leading slashes; a proxy's rules for paths may not.
             raise Refusal("not-found", "the path begins with more than one slash")
         method = "GET" if request.method in ("HEAD", "OPTIONS") else request.method
+        if request.blueprint == DASHBOARD:
+            # It guards itself: by sessions, and against forms of other sites.
+            return
         # A route that is missing in the table is for administrators only.
         route = (method, _path(request.url_rule.rule))
         scope = _SCOPES.get(route, "admin")

@@ -14,7 +14,7 @@ from warren.errors import SettingsError
 from warren_server.api.problems import Refusal
 from warren_server.errors import StoreDown
 from warren_server.settings import AuthSettings, ServerSettings
-from warren_server.store.tokens import PREFIX, Token, TokenStore, digest
+from warren_server.store.tokens import PREFIX, SCOPES, Token, TokenStore, digest
 from warren_server.token_files import TokenFiles
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,15 @@ class Caller:
 
     Attributes:
         tenant: Whose jobs they submit and see; None submits for the tenant without a name and sees all.
+        scopes: What they may do; `admin` implies the others.
     """
 
     tenant: str | None = None
+    scopes: frozenset[str] = frozenset(SCOPES)
+
+    def may(self, scope: Scope) -> bool:
+        """Whether they may do what needs this scope."""
+        return scope in self.scopes or "admin" in self.scopes
 
 
 ANYONE: Final = Caller()
@@ -95,7 +101,7 @@ class Gate:
                 extra={"event": "forbidden", "token": token.id, "scope": scope},
             )
             raise Refusal("forbidden", f"this needs the scope {scope}; the token has {', '.join(sorted(token.scopes))}")
-        return Caller(tenant=token.tenant)
+        return Caller(tenant=token.tenant, scopes=token.scopes)
 
     def _find(self, secret: str) -> Token | None:
         hashed = digest(secret)

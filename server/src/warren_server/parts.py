@@ -15,9 +15,14 @@ from warren.settings import BrokerSettings, TaskSettings, load
 from warren.task import load_tasks
 from warren.transport import Transport
 from warren_server.announcer import Announcer
+from warren_server.api.problems import Refusal
+from warren_server.api.requests import ScalingQuery
+from warren_server.api.scaling import document as scaling_document
+from warren_server.api.scaling import policy_of
 from warren_server.auth import Gate
 from warren_server.backlog import Backlog
 from warren_server.cancel import Canceller
+from warren_server.dashboard.history import EVERY_SECONDS, History
 from warren_server.errors import StoreError
 from warren_server.idempotency import Keys
 from warren_server.projection import Projection
@@ -54,11 +59,13 @@ from warren_server.store.retention import RetentionStore
 from warren_server.store.schedules import ScheduleStore
 from warren_server.store.ticks import TickStore
 from warren_server.store.tokens import TokenStore
+from warren_server.store.workers import WorkerStore
 from warren_server.store.writer import Writer
 from warren_server.submit import Submitter
 from warren_server.tasks import KnownTasks, from_registry
 from warren_server.token_audit import TokenAudit
 from warren_server.token_files import TokenFiles
+from warren_server.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -183,12 +190,15 @@ class Parts:
         )
         audit = TokenAudit(self.queue_settings, self.queues.all_states, self.queue_control)
         retention = Retention(RetentionStore(self.database), config.store.keep_days)
+        self.workers = Workers(WorkerStore(self.database), self.announcer)
+        self.history = History(self.queues.states, self._desired_workers)
         self._limits = Repeating("limits", _LIMITS_SECONDS, self.room.refresh)
         self._rounds = (
             Repeating("settling", _SETTLE_SECONDS, self.queue_control.settle),
             Repeating("token-audit", _AUDIT_SECONDS, audit.look),
             Repeating("backlog", _BACKLOG_SECONDS, Backlog(self.transport).look),
             Repeating("retention", _RETENTION_SECONDS, retention.look),
+            *([Repeating("history", EVERY_SECONDS, self.history.look)] if config.offer.dashboard else []),
         )
         self._prepared = threading.Event()
         self.schedules = ScheduleStore(self.database)
@@ -253,6 +263,15 @@ class Parts:
     def _broker_takes_jobs(self) -> bool:
         status = self.transport.status
         return status.connected and not status.blocked and self._prepared.is_set()
+
+    def _desired_workers(self, queue: str) -> int | None:
+        policy = policy_of(ScalingQuery(), self.config.scaling)
+        try:
+            found = scaling_document(queue, policy, self.queues, self.queue_settings, self.expectations)
+        except (Refusal, TransportError):
+            return None
+        desired: int = found["desired_workers"]
+        return desired
 
     def _apply_declared(self) -> None:
         if self.config.declared is not None:

@@ -124,8 +124,21 @@ class OfferSettings(Settings):
     catalog: Path | None = None
     """File written by `warren tasks export`, to know tasks without importing their code. Beats `WARREN_TASKS`. No
     default."""
+    dashboard: bool = True
+    """Offer the dashboard, the pages for people at `/`. Whoever may use the API may use it, with the same tokens.
+    Default on."""
+    trace_url: str | None = None
+    """Address of a trace in your tracing system, with `{trace_id}` in it, such as
+    `https://grafana.example/explore?trace={trace_id}`: what the dashboard links jobs to. No default: no links."""
     tutorial: bool = False
     """Offer `/add-job/<cmd>`, the tutorial's route. Default off: it changes things on GET."""
+
+    @field_validator("trace_url")
+    @classmethod
+    def _trace_url_is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith(("https://", "http://")) and value.count("{trace_id}") == 1):
+            raise ValueError("must begin with https:// or http:// and hold {trace_id} once")
+        return value
 
 
 class ScalingSettings(Settings):

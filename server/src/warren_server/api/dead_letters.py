@@ -11,7 +11,8 @@ from warren_server.api.dead_letter_requests import DeadLetterFilterRequest, Dead
 from warren_server.api.problems import Refusal
 from warren_server.api.requests import is_job_id, query
 from warren_server.api.responses import answer
-from warren_server.store.dead_letters import DeadLetterStore
+from warren_server.store.dead_letters import DeadLetterFilter, DeadLetterStore
+from warren_server.store.fold import Row
 
 _MAX_GROUPS = 1000
 
@@ -22,30 +23,19 @@ def routes(letters: DeadLetterStore) -> Blueprint:
 
     @blueprint.get("/v1/dead-letters")
     def list_dead_letters() -> Response:
-        asked = query(DeadLettersQuery, request)
-        found = letters.list(asked.wanted, asked.limit + 1, _cursor(asked.cursor))
-        page = found[: asked.limit]
-        cursor = f"{page[-1]['at_ms']}.{page[-1]['id']}" if len(found) > asked.limit else None
-        return answer({"dead_letters": [views.dead_letter(row) for row in page], "cursor": cursor})
+        return answer(page(letters, query(DeadLettersQuery, request)))
 
     @blueprint.get("/v1/dead-letters/summary")
     def summarise_dead_letters() -> Response:
-        wanted = query(DeadLetterFilterRequest, request).wanted
-        groups = letters.groups(wanted, _MAX_GROUPS)
-        total = sum(group["letters"] for group in groups) if len(groups) < _MAX_GROUPS else letters.count(wanted)
-        return answer({"total": total, "groups": [views.dead_letter_group(group) for group in groups]})
+        return answer(summary(letters, query(DeadLetterFilterRequest, request).wanted, _MAX_GROUPS))
 
     @blueprint.get("/v1/dead-letters/<letter>")
     def get_dead_letter(letter: str) -> Response:
-        row = letters.get(letter) if is_job_id(letter) else None
-        if row is None:
-            raise _unknown(letter)
-        return answer(views.dead_letter(row, whole=True))
+        return answer(views.dead_letter(existing(letters, letter), whole=True))
 
     @blueprint.delete("/v1/dead-letters/<letter>")
     def delete_dead_letter(letter: str) -> Response:
-        if not is_job_id(letter) or letters.get(letter) is None:
-            raise _unknown(letter)
+        existing(letters, letter)
         if not letters.purge_one(letter, time.time_ns() // 1_000_000):
             raise Refusal("dead-letter-busy", f"dead letter {letter} is at the hand of a redrive or a retry")
         return Response(status=204)
@@ -53,8 +43,35 @@ def routes(letters: DeadLetterStore) -> Blueprint:
     return blueprint
 
 
-def _unknown(letter: str) -> Refusal:
-    return Refusal("unknown-dead-letter", f"there is no dead letter {letter!r:.100}")
+def page(letters: DeadLetterStore, asked: DeadLettersQuery) -> views.Document:
+    """Show a page of dead letters, with the cursor of the next one if there is one.
+
+    Raises:
+        Refusal: The cursor is none.
+    """
+    found = letters.list(asked.wanted, asked.limit + 1, _cursor(asked.cursor))
+    listed = found[: asked.limit]
+    cursor = f"{listed[-1]['at_ms']}.{listed[-1]['id']}" if len(found) > asked.limit else None
+    return {"dead_letters": [views.dead_letter(row) for row in listed], "cursor": cursor}
+
+
+def summary(letters: DeadLetterStore, wanted: DeadLetterFilter, most: int) -> views.Document:
+    """Count dead letters by queue, task and class of error: show the largest groups, and how many there are in all."""
+    groups = letters.groups(wanted, most)
+    total = sum(group["letters"] for group in groups) if len(groups) < most else letters.count(wanted)
+    return {"total": total, "groups": [views.dead_letter_group(group) for group in groups]}
+
+
+def existing(letters: DeadLetterStore, letter: str) -> Row:
+    """Return a dead letter.
+
+    Raises:
+        Refusal: There is none of that id.
+    """
+    row = letters.get(letter) if is_job_id(letter) else None
+    if row is None:
+        raise Refusal("unknown-dead-letter", f"there is no dead letter {letter!r:.100}")
+    return row
 
 
 def _cursor(text: str | None) -> tuple[int, str] | None:

@@ -77,7 +77,7 @@ def routes(keys: Keys, jobs: JobStore, waiters: Waiters) -> Blueprint:
     def submit() -> Response:
         key, body = read_key(request.headers.get(HEADER)), read_body(request)
         post = Post(tenant=tenant(), endpoint="jobs", key=key, document=body, single=True)
-        reply = keys.submit(post, [validate(JobRequest, body)], _one)
+        reply = keys.submit(post, [validate(JobRequest, body)], single)
         return answer(reply.document, reply.status, {"Location": reply.document["url"], **_marks(reply)})
 
     @blueprint.post("/v1/jobs/batch")
@@ -92,14 +92,7 @@ def routes(keys: Keys, jobs: JobStore, waiters: Waiters) -> Blueprint:
 
     @blueprint.get("/v1/jobs")
     def list_jobs() -> Response:
-        asked = query(JobsQuery, request)
-        if asked.cursor is not None and not is_job_id(asked.cursor):
-            raise Refusal("invalid-request", "cursor: must be the cursor of a page before")
-        wanted = JobFilter(state=asked.state, queue=asked.queue, task=asked.task, tenant=tenant(), before=asked.cursor)
-        found = jobs.list(wanted, asked.limit + 1)
-        page = found[: asked.limit]
-        cursor = page[-1][0]["id"] if len(found) > asked.limit else None
-        return answer({"jobs": [views.job(*item) for item in page], "cursor": cursor})
+        return answer(page(jobs, query(JobsQuery, request), tenant()))
 
     @blueprint.get("/v1/jobs/<job>")
     def get_job(job: str) -> Response:
@@ -112,6 +105,29 @@ def routes(keys: Keys, jobs: JobStore, waiters: Waiters) -> Blueprint:
     return blueprint
 
 
+def page(jobs: JobStore, asked: JobsQuery, mine: str | None, prefix: str | None = None) -> views.Document:
+    """Show a page of jobs, with the cursor of the next one if there is one.
+
+    Args:
+        jobs: Where they are.
+        asked: Which ones.
+        mine: Only those of this tenant.
+        prefix: Only those whose id begins so.
+
+    Raises:
+        Refusal: The cursor is none.
+    """
+    if asked.cursor is not None and not is_job_id(asked.cursor):
+        raise Refusal("invalid-request", "cursor: must be the cursor of a page before")
+    wanted = JobFilter(
+        state=asked.state, queue=asked.queue, task=asked.task, tenant=mine, before=asked.cursor, prefix=prefix
+    )
+    found = jobs.list(wanted, asked.limit + 1)
+    listed = found[: asked.limit]
+    cursor = listed[-1][0]["id"] if len(found) > asked.limit else None
+    return {"jobs": [views.job(*item) for item in listed], "cursor": cursor}
+
+
 def _find(jobs: JobStore, waiters: Waiters, job: str, seconds: float) -> tuple[Row, list[Row]] | None:
     """Return a job the caller may see, at once or when it is final."""
     # Whose job it is comes first: how long an answer takes would tell too.
@@ -122,7 +138,12 @@ def _find(jobs: JobStore, waiters: Waiters, job: str, seconds: float) -> tuple[R
     return found if found is not None and may_see(found[0]) else None
 
 
-def _one(results: Sequence[Result]) -> views.Document:
+def single(results: Sequence[Result]) -> views.Document:
+    """Show what came of the submit of one job.
+
+    Raises:
+        Exception: Why it was not taken.
+    """
     (result,) = results
     if isinstance(result, Exception):
         raise result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from flask import Blueprint, Response
 
@@ -10,11 +11,15 @@ from warren.envelope import QUEUE_NAME
 from warren_server.api import views
 from warren_server.api.problems import Refusal
 from warren_server.api.responses import answer
+from warren_server.api.views import Document
 from warren_server.errors import StoreDown
 from warren_server.queues import Queues, QueueState
 from warren_server.store.jobs import JobStore
 from warren_server.store.queue_settings import QueueSettings, QueueSettingsStore
 from warren_server.tasks import KnownTasks
+
+Counts: TypeAlias = Mapping[str, Mapping[str, int]]
+"""How many jobs are in which state, by queue."""
 
 
 def routes(queues: Queues, tasks: KnownTasks, jobs: JobStore, settings: QueueSettingsStore) -> Blueprint:
@@ -27,27 +32,32 @@ def routes(queues: Queues, tasks: KnownTasks, jobs: JobStore, settings: QueueSet
 
     @blueprint.get("/v1/queues")
     def list_queues() -> Response:
-        counts = _counts(jobs)
-        known = settings_of(settings)
-        depths = queues.all_states()
-        return answer(
-            {
-                "queues": [
-                    views.queue(name, state, _of(counts, name), _settings(known, name), depths)
-                    for name, state in queues.states().items()
-                ]
-            }
-        )
+        return answer({"queues": all_queues(queues, counts_of(jobs), settings_of(settings))})
 
     @blueprint.get("/v1/queues/<queue>")
     def get_queue(queue: str) -> Response:
-        state = existing(queues, queue)
-        known = settings_of(settings)
-        return answer(
-            views.queue(queue, state, _of(_counts(jobs), queue), _settings(known, queue), queues.all_states())
-        )
+        return answer(one_queue(queues, queue, counts_of(jobs), settings_of(settings)))
 
     return blueprint
+
+
+def all_queues(queues: Queues, counts: Counts | None, known: Mapping[str, QueueSettings] | None) -> list[Document]:
+    """Show all queues; counts and settings are None when the store is away."""
+    depths = queues.all_states()
+    return [
+        views.queue(name, state, _of(counts, name), _settings(known, name), depths)
+        for name, state in queues.states().items()
+    ]
+
+
+def one_queue(queues: Queues, queue: str, counts: Counts | None, known: Mapping[str, QueueSettings] | None) -> Document:
+    """Show a queue; counts and settings are None when the store is away.
+
+    Raises:
+        Refusal: There is none of that name.
+    """
+    state = existing(queues, queue)
+    return views.queue(queue, state, _of(counts, queue), _settings(known, queue), queues.all_states())
 
 
 def existing(queues: Queues, queue: str) -> QueueState:
@@ -74,7 +84,7 @@ def _settings(known: Mapping[str, QueueSettings] | None, queue: str) -> QueueSet
     return None if known is None else known.get(queue, QueueSettings(queue=queue))
 
 
-def _counts(jobs: JobStore) -> Mapping[str, Mapping[str, int]] | None:
+def counts_of(jobs: JobStore) -> Counts | None:
     """Count jobs; without the store the broker's side is still worth an answer."""
     try:
         return jobs.counts()
@@ -82,5 +92,5 @@ def _counts(jobs: JobStore) -> Mapping[str, Mapping[str, int]] | None:
         return None
 
 
-def _of(counts: Mapping[str, Mapping[str, int]] | None, queue: str) -> Mapping[str, int] | None:
+def _of(counts: Counts | None, queue: str) -> Mapping[str, int] | None:
     return None if counts is None else counts.get(queue, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
@@ -35,7 +35,7 @@ def routes(redriver: Redriver, redrives: RedriveStore, letters: DeadLetterStore)
         asked = validate(RedriveRequest, read_body(request))
         wanted = asked.filter.wanted
         if asked.dry_run:
-            return answer(_dry_run(letters, wanted))
+            return answer(dry_run(letters, wanted))
         begun = redriver.begin(wanted, asked.rate)
         logger.info(
             "redrive %s of %d dead letters asked for", begun.id, begun.total, extra={"event": "redrive_created"}
@@ -49,33 +49,40 @@ def routes(redriver: Redriver, redrives: RedriveStore, letters: DeadLetterStore)
 
     @blueprint.get("/v1/dead-letters/redrives/<redrive>")
     def get_redrive(redrive: str) -> Response:
-        return answer(views.redrive(_find(redrive)))
+        return answer(views.redrive(existing(redrives, redrive)))
 
     @blueprint.post("/v1/dead-letters/redrives/<redrive>/stop")
     def stop_redrive(redrive: str) -> Response:
-        redrives.stop(_find(redrive).id, _now_ms())
-        return answer(views.redrive(_find(redrive)))
+        redrives.stop(existing(redrives, redrive).id, _now_ms())
+        return answer(views.redrive(existing(redrives, redrive)))
 
     @blueprint.post("/v1/dead-letters/purge")
     def purge_dead_letters() -> Response:
         asked = validate(PurgeRequest, read_body(request))
         wanted = asked.filter.wanted
         if asked.dry_run:
-            return answer(_dry_run(letters, wanted))
+            return answer(dry_run(letters, wanted))
         count, complete = _purge(letters, wanted)
         logger.warning("purged %d dead letters", count, extra={"event": "dead_letters_purged", "purged": count})
         return answer({"dry_run": False, "count": count, "complete": complete, "sample": []})
 
-    def _find(redrive: str) -> Redrive:
-        found = redrives.get(redrive) if is_job_id(redrive) else None
-        if found is None:
-            raise Refusal("unknown-redrive", f"there is no redrive {redrive!r:.100}")
-        return found
-
     return blueprint
 
 
-def _dry_run(letters: DeadLetterStore, wanted: DeadLetterFilter) -> dict[str, object]:
+def existing(redrives: RedriveStore, redrive: str) -> Redrive:
+    """Return a redrive.
+
+    Raises:
+        Refusal: There is none of that id.
+    """
+    found = redrives.get(redrive) if is_job_id(redrive) else None
+    if found is None:
+        raise Refusal("unknown-redrive", f"there is no redrive {redrive!r:.100}")
+    return found
+
+
+def dry_run(letters: DeadLetterStore, wanted: DeadLetterFilter) -> dict[str, Any]:
+    """Count the dead letters that are meant, and show some."""
     sample = [views.dead_letter(row) for row in letters.list(wanted, _SAMPLE)]
     return {"dry_run": True, "count": letters.count(wanted), "complete": True, "sample": sample}
 

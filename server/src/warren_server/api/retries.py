@@ -44,7 +44,11 @@ def routes(retrier: Retrier, jobs: JobStore) -> Blueprint:
 def _changes() -> Changes:
     if not request.content_length and "Transfer-Encoding" not in request.headers:
         return Changes()
-    asked = validate(RetryRequest, read_body(request))
+    return changes_of(validate(RetryRequest, read_body(request)))
+
+
+def changes_of(asked: RetryRequest) -> Changes:
+    """Return what is to be changed about a job."""
     return Changes(
         arguments=asked.arguments,
         queue=asked.queue,

@@ -37,37 +37,42 @@ def routes(planner: Planner) -> Blueprint:
         new, change = planner.put(_new_name(schedule), definition, dry_run=asked.dry_run)
         if not asked.dry_run:
             logger.info("schedule %s %s", schedule, change, extra={"event": f"schedule_{change}", "schedule": schedule})
-        document = schedule_documents.put_schedule(new, change, _next_ticks(new))
+        document = schedule_documents.put_schedule(new, change, next_ticks(new))
         return answer(document, 201 if change == "created" and not asked.dry_run else 200)
 
     @blueprint.get("/v1/schedules/<schedule>")
     def get_schedule(schedule: str) -> Response:
-        found, last = planner.get(_name(schedule))
-        return answer(schedule_documents.schedule_with_ticks(found, _next_ticks(found), last))
+        found, last = planner.get(known_name(schedule))
+        return answer(schedule_documents.schedule_with_ticks(found, next_ticks(found), last))
 
     @blueprint.delete("/v1/schedules/<schedule>")
     def delete_schedule(schedule: str) -> Response:
-        planner.delete(_name(schedule))
+        planner.delete(known_name(schedule))
         logger.info("schedule %s deleted", schedule, extra={"event": "schedule_deleted", "schedule": schedule})
         return Response(status=204)
 
     @blueprint.post("/v1/schedules/<schedule>/pause")
     def pause_schedule(schedule: str) -> Response:
-        return answer(schedule_documents.schedule(planner.set_paused(_name(schedule), paused=True)))
+        return answer(schedule_documents.schedule(planner.set_paused(known_name(schedule), paused=True)))
 
     @blueprint.post("/v1/schedules/<schedule>/resume")
     def resume_schedule(schedule: str) -> Response:
-        return answer(schedule_documents.schedule(planner.set_paused(_name(schedule), paused=False)))
+        return answer(schedule_documents.schedule(planner.set_paused(known_name(schedule), paused=False)))
 
     @blueprint.post("/v1/schedules/<schedule>/run")
     def run_schedule(schedule: str) -> Response:
-        document = views.accepted(planner.run(_name(schedule)))
+        document = views.accepted(planner.run(known_name(schedule)))
         return answer(document, 202, {"Location": document["url"]})
 
     return blueprint
 
 
-def _name(text: str) -> str:
+def known_name(text: str) -> str:
+    """Return a name that a schedule may have.
+
+    Raises:
+        Refusal: No schedule can have it.
+    """
     if not SCHEDULE_NAME.fullmatch(text):
         raise Refusal("unknown-schedule", f"there is no schedule {text!r:.120}")
     return text
@@ -81,6 +86,6 @@ def _new_name(text: str) -> str:
     return text
 
 
-def _next_ticks(schedule: Schedule) -> list[int]:
+def next_ticks(schedule: Schedule) -> list[int]:
     """Return the ticks to come from now on; of a paused schedule those that would."""
     return upcoming(schedule.timing, time.time_ns() // 1_000_000, NEXT_TICKS)

@@ -31,6 +31,7 @@ class JobFilter:
         task: Their task.
         tenant: Whose they are.
         before: Only jobs whose id sorts before this one, which for ids of the same kind means older.
+        prefix: Only jobs whose id begins so: hexadecimal digits and dashes.
     """
 
     state: str | None = None
@@ -38,6 +39,7 @@ class JobFilter:
     task: str | None = None
     tenant: str | None = None
     before: str | None = None
+    prefix: str | None = None
 
 
 class JobStore:
@@ -98,6 +100,9 @@ class JobStore:
                 query = query.where(jobs.c[column] == value)
         if wanted.before is not None:
             query = query.where(jobs.c.id < wanted.before)
+        if wanted.prefix is not None:
+            # A range, which the primary key serves: ids have no letter beyond f.
+            query = query.where(jobs.c.id >= wanted.prefix, jobs.c.id < f"{wanted.prefix}g")
         with self._database.read() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
             runs: dict[str, list[Row]] = {row["id"]: [] for row in rows}

@@ -102,7 +102,8 @@ def _run(size: Size, contenders: list[Contender], measures: Sequence[str], folde
         )
         try:
             for contender in contenders:
-                _introduce(stage, contender)
+                with stage.guarded("the start", contender):
+                    _introduce(stage, contender)
             for name in measures:
                 measure = MEASURES[name]
                 if measure.run is not None:

@@ -32,7 +32,7 @@ class Drained:
     """What came of a drain.
 
     Attributes:
-        rate: Jobs a second while all processes had work.
+        rate: Jobs a second while all processes had work; from first to last job if that was too short.
         recorded_rate: The same until every result was recorded; None when none are.
         busy: Share of the cores, as many as worker processes, that the tasks' own code had, less the broker's share.
         cpu_per_thousand: Processor seconds for 1,000 jobs, workers and services; until all results were recorded.
@@ -87,6 +87,7 @@ class Watch:
             BenchError: Nothing was done for a minute, or a process ended.
         """
         newest = totals(self._place.records)
+        each(newest)
         moved = time.monotonic()
         while not done(newest):
             time.sleep(_LOOK_SECONDS)
@@ -144,11 +145,13 @@ def drain(stage: Stage, contender: Contender, task: str, jobs: int) -> Drained:
             watch.until_recorded(jobs)
             all_recorded = watch.mark()
         _check_empty(stage, contender, place)
-    if end.done.jobs <= begin.done.jobs:
-        raise BenchError(f"{contender.name}: all {jobs} jobs were done before every process had begun; give it more")
-    counted = (all_recorded.done.jobs - begin.done.jobs) / 1000
+    rate = (end.done.jobs - begin.done.jobs) / (end.at - begin.at)
+    if not rate:
+        stage.tell(f"    {jobs} jobs were done before every process had begun: the rate is that of all, a rough one")
+        rate = overall(all_recorded.done)
+    counted = max(all_recorded.done.jobs - begin.done.jobs, 1) / 1000
     return Drained(
-        rate=(end.done.jobs - begin.done.jobs) / (end.at - begin.at),
+        rate=rate,
         recorded_rate=(jobs - begin.recorded) / (all_recorded.at - begin.at) if services else None,
         busy=_busy(begin, end, processes),
         cpu_per_thousand=(all_recorded.cpu - begin.cpu) / counted,
@@ -156,6 +159,11 @@ def drain(stage: Stage, contender: Contender, task: str, jobs: int) -> Drained:
         workers=worker_memory,
         services=service_memory,
     )
+
+
+def overall(done: Totals) -> float:
+    """Return jobs a second from the first to the last."""
+    return done.jobs / max((done.last_ns - done.first_ns) / 1e9, 1e-9)
 
 
 def _busy(begin: _Mark, end: _Mark, processes: int) -> float | None:

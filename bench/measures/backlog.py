@@ -43,8 +43,8 @@ def measure(stage: Stage) -> None:
 class _Tenths:
     """Looks at memory each time another tenth is done."""
 
-    def __init__(self, jobs: int, workers: list[int], services: list[int], broker: list[int]) -> None:
-        self.counts: list[tuple[float, float]] = [(time.monotonic(), 0.0)]
+    def __init__(self, jobs: int, began: float, workers: list[int], services: list[int], broker: list[int]) -> None:
+        self.counts: list[tuple[float, float]] = [(began, 0.0)]
         self.memory: dict[str, list[float]] = {"workers": [], "server": [], "broker": []}
         self._pids = {"workers": workers, "server": services, "broker": broker}
         self._jobs = jobs
@@ -53,7 +53,7 @@ class _Tenths:
     def look(self, now: Totals) -> None:
         """Note the count; at a tenth note the memory, too."""
         self.counts.append((time.monotonic(), now.jobs))
-        if self._next <= PARTS and now.jobs >= self._jobs * self._next / PARTS:
+        while self._next <= PARTS and now.jobs >= self._jobs * self._next / PARTS:
             self._next += 1
             for who, found in self._pids.items():
                 if found:
@@ -71,9 +71,9 @@ def _measure(stage: Stage, contender: Contender) -> None:
         submit_rates = [part["rate"] for part in submitted]
         stage.tell(f"    submitted at {submit_rates[0]:,.0f} to {submit_rates[-1]:,.0f} jobs/s")
         with stage.running(contender, contender.workers(place, stage.size.processes), place) as workers:
-            tenths = _Tenths(jobs, pids(workers), pids(services), list(stage.broker.pids))
             watch = Watch(stage, contender, place, services, workers)
             began = watch.until(lambda now: now.jobs >= 1).first_ns / 1e9
+            tenths = _Tenths(jobs, began, pids(workers), pids(services), list(stage.broker.pids))
             watch.until(lambda now: now.jobs >= jobs, tenths.look)
             watch.until_recorded(jobs, look_seconds=1.0)
             stage.note("backlog.drain", contender, jobs / (time.monotonic() - began))

@@ -27,7 +27,9 @@ def peers_python() -> Path:
         return python
     uv = str(Path(sys.executable).with_name("uv"))
     _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER / "peers")])
-    _run([uv, "pip", "install", "--quiet", "--python", str(python), "--requirements", str(REQUIREMENTS)])
+    # Compiled now: otherwise the first start of each would be charged with it.
+    quiet = [uv, "pip", "install", "--quiet", "--compile-bytecode"]
+    _run([*quiet, "--python", str(python), "--requirements", str(REQUIREMENTS)])
     stamp.write_text(wanted, encoding="ascii")
     return python
 

@@ -76,7 +76,7 @@ def _curves(axis: Any, title: str, series: Sequence[Series]) -> None:
         axis.plot([x for x, _ in one.points], [y for _, y in one.points], marker="o", markersize=3, label=one.contender)
     axis.set_title(f"{title}, {series[0].unit}", fontsize=9)
     axis.set_xlabel("tenth", fontsize=8)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, max(y for one in series for _, y in one.points) * 1.15 or 1)
     axis.legend(fontsize=7, frameon=False)
     _tidy(axis)
 

@@ -20,13 +20,13 @@ class Memory:
         processes: How many processes there are.
         resident: Resident memory of all; what forked processes share counts several times.
         proportional: The same, each shared page counted once (PSS); 0 where the system does not tell.
-        each: Resident memory of a process that has no children, on average: the processes that do the work.
+        largest: Resident memory of the largest process without children: one that does the work, no helper beside it.
     """
 
     processes: int
     resident: float
     proportional: float
-    each: float
+    largest: float
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -55,7 +55,7 @@ def memory(pids: Iterable[int]) -> Memory:
         processes=count,
         resident=resident / MEBIBYTE,
         proportional=proportional / MEBIBYTE,
-        each=sum(leaves) / len(leaves) / MEBIBYTE if leaves else 0.0,
+        largest=max(leaves, default=0) / MEBIBYTE,
     )
 
 

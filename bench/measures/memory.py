@@ -52,7 +52,7 @@ def _idle_worker(stage: Stage, contender: Contender, number: int) -> None:
         stage.wait(lambda: gauge.look()[1] >= contender.consumers(1), workers, "consuming")
         time.sleep(stage.size.settle_seconds)
         found = memory(pids(workers))
-    stage.note("memory.idle.process", contender, found.each, number)
+    stage.note("memory.idle.process", contender, found.largest, number)
     stage.note("memory.idle.tree", contender, found.resident, number)
     stage.note("memory.idle.pss", contender, found.proportional, number)
 
@@ -61,4 +61,4 @@ def _idle_server(stage: Stage, contender: Contender, number: int) -> None:
     place = stage.place(contender)
     with stage.running(contender, contender.services(place), place) as services:
         time.sleep(stage.size.settle_seconds)
-        stage.note("memory.idle.server", contender, memory(pids(services)).each, number)
+        stage.note("memory.idle.server", contender, memory(pids(services)).largest, number)

@@ -84,7 +84,7 @@ def test_processes_of_a_contender_are_started_and_ended(stage: Stage, place: Pla
     with stage.running(contender, [script], place) as (child,):
         stage.wait(lambda: memory(pids([child])).processes == 1, [child], "there")
         found = memory(pids([child]))
-        assert found.each == found.resident > 1
+        assert found.largest == found.resident > 1
         assert cpu_seconds(pids([child])) >= 0
 
     assert not child.running

@@ -35,12 +35,16 @@ from bench.place import here
 number, processes = map(int, sys.argv[1:])
 queue, done = Path(here().folder) / "queue", 0
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+(queue.parent / f"ready-{number}").touch()
+while len(list(queue.parent.glob("ready-*"))) < processes:
+    time.sleep(0.001)
 while True:
     lines = queue.read_text().splitlines() if queue.exists() else []
     for line in lines[done:]:
         if done % processes == number:
             task, _, value = line.partition(" ")
             work.stamp(int(value)) if task == "stamp" else work.TASKS[task]()
+            time.sleep(0.001)
         done += 1
     time.sleep(0.001)
 """
@@ -54,6 +58,7 @@ class FileQueue(Contender):
     environment = "warren"
     measures = Contender.measures | {"backlog", "http"}
     serves = True
+    pace = 5.0
     script = WORKER
     results = 0
 

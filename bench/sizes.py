@@ -21,7 +21,7 @@ class Size:
         jobs: No-op jobs in a drain, times a contender's pace.
         sleep_jobs: Jobs that sleep 1 ms.
         cpu_jobs: Jobs that compute for 5 ms.
-        few: Only these contenders run the jobs that sleep and compute; empty means all.
+        few: Only these contenders run the jobs that sleep and compute, and show their latency; empty means all.
         processes: Worker processes of every contender.
         latency_rate: Jobs a second at which end-to-end latency is measured.
         latency_seconds: For how long.

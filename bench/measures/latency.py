@@ -24,7 +24,7 @@ def quantities(size: Size) -> list[Quantity]:
 
 def measure(stage: Stage) -> None:
     """Submit to each contender's workers, one job at a time, each confirmed."""
-    for number, contender in stage.turns("latency"):
+    for number, contender in stage.turns("latency", stage.size.few):
         stage.tell(f"  latency, round {number}: {contender.name}")
         with stage.guarded("latency", contender):
             _measure(stage, contender, number)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as program
-from bench.broker import Broker, management_of
+from bench.broker import Broker, broker, management_of
 from bench.contender import Command, Contender, Publisher
 from bench.errors import BenchError
 from bench.place import Place
@@ -157,6 +157,17 @@ def test_the_full_size_is_the_issues_own() -> None:
 def test_the_management_api_is_guessed_from_the_brokers_url() -> None:
     assert management_of("amqp://u:p@h:6000/v") == "http://u:p@h:16000"
     assert management_of("amqp://h") == "http://guest:guest@h:15672"
+
+
+def test_a_broker_that_is_given_is_used_and_none_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARREN_BENCH_BROKER", "amqp://u:p@h:6000/v")
+
+    with broker(tmp_path / "node") as guessed:
+        assert (guessed.url, guessed.management_url, guessed.pids) == ("amqp://u:p@h:6000/v", "http://u:p@h:16000", ())
+    monkeypatch.setenv("WARREN_BENCH_MANAGEMENT", "https://u:p@m")
+    with broker(tmp_path / "node") as given:
+        assert given.management_url == "https://u:p@m"
+    assert not (tmp_path / "node").exists()
 
 
 def test_quantities_have_names_of_their_own() -> None:

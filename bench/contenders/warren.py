@@ -19,7 +19,7 @@ MODULES: Final = "bench.contenders.warren,warren_examples.tasks"
 """Value of `WARREN_TASKS`."""
 
 for _name, _function in work.TASKS.items():
-    task(name=f"bench.{_name}", timeout=60)(_function)
+    task(name=f"bench.{_name}")(_function)
 
 
 class Warren(Contender):

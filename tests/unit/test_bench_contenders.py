@@ -21,6 +21,7 @@ from bench.contenders.warren import Warren, WarrenPrefetch
 from bench.errors import BenchError
 from bench.peers import HOME, POM, REQUIREMENTS
 from bench.place import Place
+from warren.task import DEFAULT_TIMEOUT_SECONDS, default_registry
 
 PLACE = Place(amqp_url="amqp://u:p@h/v", management_url="http://u:p@h:1", folder="/f", http_port=8123)
 
@@ -113,6 +114,7 @@ def test_warren_is_started_as_users_start_it() -> None:
     assert server.ready_url == "http://127.0.0.1:8123/readyz"
     assert server.environment["WARREN_STORE_URL"] == "sqlite:////f/store.db"
     assert [worker.arguments for worker in workers] == [("-m", "warren_worker")] * 2
+    assert default_registry.get("bench.noop").timeout_seconds == DEFAULT_TIMEOUT_SECONDS
     set_here = {name for name in workers[0].environment if name.startswith("WARREN_WORKER_")}
     assert set_here == {"WARREN_WORKER_QUEUES"}
     assert WarrenPrefetch().workers(PLACE, 1)[0].environment["WARREN_WORKER_PREFETCH"] == "100"

@@ -259,7 +259,7 @@ def test_latencies_count_from_the_time_a_job_was_due(stage: Rehearsal) -> None:
     found = values(stage)
     assert stage.results.failures == []
     assert 0 < found["latency.p50"] <= found["latency.p99"] <= found["latency.max"]
-    assert found["latency.rate"] == pytest.approx(200, rel=0.5)
+    assert 0 < found["latency.rate"] <= 210
 
 
 def test_starts_of_worker_and_server_are_timed(stage: Rehearsal) -> None:

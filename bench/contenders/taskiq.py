@@ -44,7 +44,7 @@ class TaskIQ(Contender):
         with asyncio.Runner() as runner:
             runner.run(broker.startup())
             try:
-                yield _Publisher(broker, runner)
+                yield _Publisher(broker, runner.get_loop())
             finally:
                 runner.run(broker.shutdown())
 
@@ -56,17 +56,17 @@ class TaskIQ(Contender):
 
 
 class _Publisher:
-    def __init__(self, broker: Any, runner: asyncio.Runner) -> None:
-        self._runner = runner
+    def __init__(self, broker: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._tasks = {name: broker.find_task(f"bench.{name}") for name in work.TASKS}
 
     def one(self, task: str, arguments: Arguments) -> None:
-        self._runner.run(self._send(task, [arguments]))
+        self._loop.run_until_complete(self._tasks[task].kiq(**arguments))
 
     def many(self, task: str, jobs: Iterable[Arguments]) -> None:
         left = iter(jobs)
         while together := list(islice(left, _TOGETHER)):
-            self._runner.run(self._send(task, together))
+            self._loop.run_until_complete(self._send(task, together))
 
     async def _send(self, task: str, jobs: list[Arguments]) -> None:
         await asyncio.gather(*(self._tasks[task].kiq(**arguments) for arguments in jobs))

@@ -6,6 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLES := PYTHONPATH=examples
 WORKERS ?= 2
+# `make bench`: further options, such as BENCH='--rounds 5 --measures publish,worker --contenders warren,celery'.
+BENCH ?=
 SUITES := tests/unit tests/conformance tests/integration
 # `make images`: names are $(IMAGE_PREFIX)server:$(IMAGE_TAG) and so on; IMAGE_FLAGS goes to `docker build`.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -18,7 +20,7 @@ WARREN_E2E_LOAD ?=
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: environment ## Run a few hundred real jobs on a real RabbitMQ, server and workers, and stop
@@ -43,6 +45,14 @@ faults: environment broker ## Strike real servers, workers and brokers with ever
 	@$(BIN)/python tests/faults/packages.py
 	@WARREN_FAULTS_REPORT=tests/faults/report.md $(BIN)/python -m pytest tests/faults -q -m "not short" $(PYTEST)
 	@$(BIN)/python -m pytest tests/integration -q -m full
+
+.PHONY: bench
+bench: environment broker ## Run Warren, its Python peers, pika and PerfTest side by side; write bench/report.md
+	@$(BIN)/python -m bench $(BENCH)
+
+.PHONY: bench-smoke
+bench-smoke: environment broker ## The same in three minutes, to see that everything works; figures in .bench/smoke
+	@$(BIN)/python -m bench --smoke --out .bench/smoke $(BENCH)
 
 .PHONY: manifests
 manifests: tools ## Judge what the charts and k8s/ render, without a cluster
@@ -119,7 +129,7 @@ lock: environment ## Resolve the dependencies anew and write requirements.lock
 
 .PHONY: clean
 clean: ## Remove what the other targets made: environment, local data, caches, reports
-	@rm -rf .venv .tools .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .tools .bench .warren site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: environment
 environment:

@@ -1,0 +1,1 @@
+"""The contenders, one class in one file each."""

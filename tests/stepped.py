@@ -64,7 +64,7 @@ class Clock:
         heapq.heappush(self._due, (due, next(self._order), owner, timer))
 
     def next_due(self) -> float | None:
-        while self._due and (self._due[0][3].cancelled or self._due[0][2].dead):
+        while self._due and (self._due[0][3].call is None or self._due[0][2].dead):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
@@ -73,6 +73,7 @@ class Clock:
         called = False
         while (due := self.next_due()) is not None and due <= self.now:
             timer = heapq.heappop(self._due)[3]
+            assert timer.call is not None
             timer.call()
             called = True
         return called
@@ -93,10 +94,14 @@ class SteppedTimers:
         """Go on until the process is gone: a drain that cannot wait here has not flushed yet."""
 
     def after(self, seconds: float, call: Callable[[], object]) -> Timer:
-        timer = Timer(call)
+        timer = Timer(call, _forget)
         if seconds < _NEVER:
             self.clock.at(self.clock.now + seconds, self, timer)
         return timer
+
+
+def _forget(timer: Timer) -> None:
+    timer.call = None
 
 
 class SteppedPools:

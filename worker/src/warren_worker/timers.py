@@ -8,22 +8,27 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 logger = logging.getLogger(__name__)
+
+_FEW: Final = 64
+"""Cancelled timers that are not worth a look."""
 
 
 class Timer:
     """A call that is due later."""
 
-    __slots__ = ("call", "cancelled")
+    __slots__ = ("_cancel", "call", "waits")
 
-    def __init__(self, call: Callable[[], object]) -> None:
-        self.call = call
-        self.cancelled = False
+    def __init__(self, call: Callable[[], object], cancel: Callable[[Timer], None]) -> None:
+        self.call: Callable[[], object] | None = call
+        self.waits = True
+        self._cancel = cancel
 
     def cancel(self) -> None:
-        """Do not make the call; one that is being made now goes on."""
-        self.cancelled = True
+        """Do not make the call, and keep nothing of it; one that is being made now goes on."""
+        self._cancel(self)
 
 
 class Timers:
@@ -31,6 +36,7 @@ class Timers:
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Timer]] = []
+        self._cancelled = 0
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -55,30 +61,47 @@ class Timers:
 
     def after(self, seconds: float, call: Callable[[], object]) -> Timer:
         """Call a function in so many seconds."""
-        timer = Timer(call)
+        timer = Timer(call, self._cancel)
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), timer))
             if self._due[0][2] is timer:
                 self._changed.notify()
         return timer
 
+    def _cancel(self, timer: Timer) -> None:
+        with self._changed:
+            if timer.call is None or not timer.waits:
+                return
+            timer.call = None
+            self._cancelled += 1
+            # The time limit of a job that has ended is far away, and there may be thousands of such jobs a second.
+            if self._cancelled > max(_FEW, len(self._due) // 2):
+                self._due = [entry for entry in self._due if entry[2].call is not None]
+                heapq.heapify(self._due)
+                self._cancelled = 0
+
     def _run(self) -> None:
-        while (timer := self._next()) is not None:
-            if timer.cancelled:
-                continue
+        while (call := self._next()) is not None:
             try:
-                timer.call()
+                call()
             except Exception:
                 logger.exception("a timed call failed", extra={"event": "timed_call_failed"})
 
-    def _next(self) -> Timer | None:
+    def _next(self) -> Callable[[], object] | None:
+        """Wait for the next call; None when the thread is to end."""
         with self._changed:
             while not self._stopping:
                 if not self._due:
                     self._changed.wait()
                     continue
-                wait = self._due[0][0] - time.monotonic()
-                if wait <= 0 or self._due[0][2].cancelled:
-                    return heapq.heappop(self._due)[2]
-                self._changed.wait(wait)
+                at, _, timer = self._due[0]
+                wait = at - time.monotonic()
+                if wait > 0 and timer.call is not None:
+                    self._changed.wait(wait)
+                    continue
+                heapq.heappop(self._due)
+                timer.waits = False
+                if timer.call is not None:
+                    return timer.call
+                self._cancelled -= 1
             return None

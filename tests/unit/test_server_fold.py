@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+from dataclasses import astuple
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warren.events import ErrorInfo, Event, State
-from warren_server.store.fold import fold
+from warren.events import ErrorInfo, Event, State, position
+from warren_server.store.fold import fold, rank
 
 MOMENTS = st.integers(1, 50)
 TEXTS = st.sampled_from([None, "a", "b"])
@@ -45,6 +48,13 @@ def event(state: State, attempt: int, at_ms: int, **fields: object) -> Event:
             **fields,
         }
     )
+
+
+@given(EVENTS)
+def test_the_place_of_an_event_is_the_one_that_rows_written_before_hold(told: Event) -> None:
+    digest = hashlib.blake2b(repr(astuple(told)).encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+    assert rank(told) == (position(told.state, told.attempt, told.round), told.at_ms, digest)
 
 
 @given(st.lists(EVENTS, max_size=12), st.data())

@@ -146,7 +146,7 @@ class Event:
 
 def encode_batch(events: Sequence[Event]) -> Message:
     """Pack events into one message."""
-    packed = [_without_empty(asdict(event)) for event in events]
+    packed = [_without_empty(_shallow(event)) for event in events]
     body = json.dumps({"v": VERSION, "events": packed}, separators=(",", ":"), ensure_ascii=False)
     return Message(
         # A task's error may quote a file name that is not UTF-8; that must not stop its event.
@@ -177,7 +177,8 @@ def decode_batch(message: Message) -> list[Event]:
 
 
 _NO_ROUND: Final = ("round", 0)
-_NAMES: Final = frozenset(field.name for field in fields(Event))
+_ORDERED: Final = tuple(field.name for field in fields(Event))
+_NAMES: Final = frozenset(_ORDERED)
 _REQUIRED: Final = frozenset(field.name for field in fields(Event) if field.default is MISSING)
 _OPTIONAL_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "worker": str,
@@ -216,6 +217,14 @@ def _event(item: dict[str, Any]) -> Event:
 def _check_integer(name: str, value: object) -> None:
     if type(value) is not int or not 0 <= value < 2**53:
         raise ValueError(f"{name} is {value!r:.50}, must be an integer from 0")
+
+
+def _shallow(event: Event) -> dict[str, Any]:
+    """Return an event's fields as `asdict` does, without its copies."""
+    values = {name: getattr(event, name) for name in _ORDERED}
+    if event.error is not None:
+        values["error"] = asdict(event.error)
+    return values
 
 
 def _without_empty(packed: dict[str, Any]) -> dict[str, Any]:

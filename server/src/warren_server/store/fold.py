@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, fields
+from operator import attrgetter
 from typing import Any, TypeAlias
 
-from warren.events import Event, State, position
+from warren.events import ErrorInfo, Event, State, position
 
 Row: TypeAlias = dict[str, Any]
 Rank: TypeAlias = tuple[int, int, str]
 
+_values = attrgetter(*(field.name for field in fields(Event)))
+
 
 def rank(event: Event) -> Rank:
     """Place an event among all events of its job; no two different ones stand at the same place."""
-    digest = hashlib.blake2b(repr(astuple(event)).encode("utf-8", "replace"), digest_size=16).hexdigest()
+    # What `astuple` makes of it, without its deep copies: the digests of rows written before must not change.
+    values = tuple(astuple(value) if isinstance(value, ErrorInfo) else value for value in _values(event))
+    digest = hashlib.blake2b(repr(values).encode("utf-8", "replace"), digest_size=16).hexdigest()
     return position(event.state, event.attempt, event.round), event.at_ms, digest
 
 

@@ -317,11 +317,13 @@ def wake(fleet: Fleet, jobs: Jobs) -> Wake:
         (record,) = jobs.finished(fleet.queue, [job], 120)
         ((pod, began),) = first_starts([record]).items()
         life = watch.pods[pod]
-        assert life.running is not None
+        # The kubelet tells of a container some time after its start, a short job may end before.
+        running = eventually(lambda: life.running, 15)
+        assert running is not None
         return Wake(
             asked=life.seen - accepted,
-            pod=life.running - life.seen,
-            program=began - life.running,
+            pod=running - life.seen,
+            program=began - running,
             total=began - accepted,
         )
 

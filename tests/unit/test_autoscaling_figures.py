@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from e2e.autoscaling import watching
 from e2e.autoscaling.figures import FILE, NOT_ASKED, NOT_MEASURED, REPORT, Book, rendered
 from e2e.autoscaling.jobs import first_starts, interrupted, redelivered, runs_at
+from e2e.autoscaling.scenarios import HALF, LONG_SECONDS, second_half
 from e2e.autoscaling.watching import Watch
 
 
@@ -126,6 +128,20 @@ def test_twenty_pods_run_when_the_twentieth_does(clock: list[float]) -> None:
 
     assert (watch.reached(20), watch.reached(21), watch.reached_ready(1)) == (119.0, None, None)
     assert watch.running() == 20
+
+
+@pytest.mark.parametrize(("window", "cooldown"), [(300, 300), (300, 120), (60, math.inf)])
+def test_ten_jobs_of_the_second_half_run_when_the_window_ends_and_the_fleet_is_awake(
+    window: float, cooldown: float
+) -> None:
+    begins = second_half(window, cooldown)
+
+    assert len(begins) == HALF
+    assert sum(at <= window < at + LONG_SECONDS for at in begins) == 10
+    asleep_from = 0.0
+    for at in begins:
+        assert at < asleep_from + cooldown
+        asleep_from = at + LONG_SECONDS
 
 
 def test_a_book_keeps_the_figures_of_other_runs_and_writes_the_table(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,11 +125,13 @@ def fleet(request: pytest.FixtureRequest, fleets: list[Fleet]) -> Fleet:
 
 
 @pytest.fixture
-def alone(fleets: list[Fleet], jobs: Jobs) -> Iterator[None]:
-    """All worker sets at rest, before and after; their queues empty before."""
-    together({one.mode: one.rest for one in fleets})
-    for one in fleets:
+def alone(request: pytest.FixtureRequest, fleets: list[Fleet], jobs: Jobs) -> Iterator[None]:
+    """The worker sets a test asks for, at rest before and after, their queues empty before; all, if it asks for any."""
+    own = inspect.signature(request.function).parameters
+    resting = fleets if {"fleet", "fleets"} & own.keys() else [one for one in fleets if one.queue in own]
+    together({one.mode: one.rest for one in resting})
+    for one in resting:
         if jobs.waiting(one.queue):
             one.empty()
     yield
-    together({one.mode: one.rest for one in fleets})
+    together({one.mode: one.rest for one in resting})

@@ -104,6 +104,7 @@ ROWS = (
     Row(scenario="burst", says="20 pods are ready after", cell=seconds("ready")),
     Row(scenario="burst", says="95 of 100 jobs waited less than", cell=seconds("wait_p95")),
     Row(scenario="burst", says="the last job ended after", cell=seconds("done")),
+    Row(scenario="burst", says="the first worker was asked for after", cell=seconds("asked")),
     Row(scenario="burst", says="replicas told", cell=path("replicas")),
     Row(scenario="burst", says="from a pod's creation to its first job, mean", cell=seconds("start")),
     Row(

@@ -40,6 +40,8 @@ class Fleet(ABC):
     """How often the autoscaler looks, if that is so seldom that it matters when a job comes."""
     window_seconds = 0.0
     """How long fewer workers must have been enough before some are let go."""
+    cooldown_seconds = float("inf")
+    """How long a fleet without any work is left alone at most, whatever the window."""
     drain_seconds = 30.0
     """How long a worker that is told to end may go on with its job."""
 
@@ -126,6 +128,7 @@ class KedaFleet(Fleet):
         self.drain_seconds = float(environment["WARREN_DRAIN_SECONDS"])
         # KEDA's and Kubernetes' defaults, where nothing is said.
         self.poll_seconds = float(scaled["spec"].get("pollingInterval", 30))
+        self.cooldown_seconds = float(scaled["spec"].get("cooldownPeriod", 300))
         self.window_seconds = 300.0
 
     def release(self) -> None:

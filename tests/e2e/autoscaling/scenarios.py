@@ -33,6 +33,8 @@ LONG_SECONDS = 60.0
 HALF = 20
 APART_SECONDS = 6.0
 """Between the jobs of the second half: ten of `LONG_SECONDS` run at a time."""
+AWAKE_SECONDS = 30.0
+"""How long before a fleet without work is put to sleep a job comes that keeps it awake."""
 DOWN_SECONDS = 60.0
 HELD = 10
 
@@ -149,9 +151,8 @@ def shrink(fleet: Fleet, jobs: Jobs) -> Shrink:
         submitted = jobs.submit(fleet.queue, HALF, LONG_SECONDS)
         jobs.finished(fleet.queue, submitted, 300)
         emptied = time.time()
-        _pause_until(emptied + fleet.window_seconds - LONG_SECONDS)
-        for number in range(HALF):
-            _pause_until(emptied + fleet.window_seconds - LONG_SECONDS + number * APART_SECONDS)
+        for at in second_half(fleet.window_seconds, fleet.cooldown_seconds):
+            _pause_until(emptied + at)
             submitted.append(jobs.submit_one(fleet.queue, LONG_SECONDS))
         records = jobs.finished(fleet.queue, submitted, 400)
         ended = max(moment(job["finished_at"]) for job in records)
@@ -170,6 +171,21 @@ def shrink(fleet: Fleet, jobs: Jobs) -> Shrink:
             done=ended - began,
             replicas=[value for at, value in watch.replicas if at <= ended],
         )
+
+
+def second_half(window_seconds: float, cooldown_seconds: float) -> list[float]:
+    """Say when each job of the second half comes, in seconds after the first half.
+
+    Ten of them run when a window that began with the end of the first half ends. Where a fleet would be put to sleep
+    before, a job comes in time to keep it awake.
+
+    Args:
+        window_seconds: How long fewer workers must have been enough before some are let go.
+        cooldown_seconds: How long a fleet without any work is left alone.
+    """
+    begin = window_seconds - LONG_SECONDS
+    early = [cooldown_seconds - AWAKE_SECONDS] if begin > cooldown_seconds else []
+    return early + [begin + number * APART_SECONDS for number in range(HALF - len(early))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,7 +346,7 @@ def wake(fleet: Fleet, jobs: Jobs) -> Wake:
 
 def together(calls: Mapping[str, Callable[[], T]]) -> dict[str, T]:
     """Make calls at the same time, and return what each returned."""
-    with ThreadPoolExecutor(len(calls)) as pool:
+    with ThreadPoolExecutor(max(len(calls), 1)) as pool:
         futures = {name: pool.submit(call) for name, call in calls.items()}
     return {name: future.result() for name, future in futures.items()}
 

@@ -77,6 +77,15 @@ e2e-load: tools ## Upgrade, drain and strike an installation of three brokers on
 	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
 	  WARREN_E2E_NEXT_IMAGE_TAG=$(IMAGE_TAG)-next $(BIN)/python -m pytest tests/e2e/under_load -q -s $(PYTEST)
 
+.PHONY: e2e-autoscaling
+e2e-autoscaling: tools ## Measure KEDA and Warren's scaler on that cluster; write tests/e2e/autoscaling/report.md
+	@test -n "$$KUBECONFIG" || { echo 'error: KUBECONFIG names no cluster'; exit 2; }
+	@test -z '$(WARREN_E2E_LOAD)' || $(MAKE) images
+	@test -z '$(WARREN_E2E_LOAD)' || for target in server worker scaler; do \
+	  $(WARREN_E2E_LOAD) $(IMAGE_PREFIX)$$target:$(IMAGE_TAG) || exit 1; done
+	@WARREN_E2E_IMAGE_PREFIX=$(IMAGE_PREFIX) WARREN_E2E_IMAGE_TAG=$(IMAGE_TAG) \
+	  WARREN_E2E_FIGURES=tests/e2e/autoscaling/figures.json $(BIN)/python -m pytest tests/e2e/autoscaling -q -s $(PYTEST)
+
 .PHONY: golden
 golden: tools ## Write tests/manifests/golden anew from the charts
 	@WARREN_GOLDEN=write $(BIN)/python -m pytest tests/manifests/test_golden.py -q $(PYTEST)

@@ -30,7 +30,7 @@ class Images:
     """The images under test, which the cluster has or can pull.
 
     Attributes:
-        prefix: What stands before `server` and `worker`.
+        prefix: What stands before `server`, `worker` and `scaler`.
         tag: Their tag.
     """
 
@@ -55,6 +55,7 @@ class Images:
             "image": {"registry": host, "tag": self.tag},
             "server": {"image": {"repository": f"{first}server"}},
             "workerDefaults": {"image": {"repository": f"{first}worker"}},
+            "scaler": {"image": {"repository": f"{first}scaler"}},
         }
 
     def _has_registry(self) -> bool:

@@ -22,7 +22,7 @@ def overlay(folder: Path, namespace: str, images: Images) -> Path:
     assert "\nnamespace: warren-dev\n" in text
     names = "".join(
         f"  - name: warren-{program}\n    newName: {images.prefix}{program}\n    newTag: {images.tag}\n"
-        for program in ("server", "worker")
+        for program in ("server", "worker", "scaler")
     )
     changed = text.replace("\nnamespace: warren-dev\n", f"\nnamespace: {namespace}\n")
     kustomization.write_text(f"{changed}images:\n{names}", encoding="utf-8")

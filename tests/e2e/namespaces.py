@@ -88,12 +88,12 @@ class Namespace:
             self.kubectl("get", "pods,rabbitmqclusters.rabbitmq.com", "--output", "wide"),
             "\n".join(self.kubectl("get", "events", "--sort-by=.lastTimestamp").splitlines()[-40:]),
         ]
-        for pod in self.items("pods"):
-            for status in pod["status"].get("containerStatuses", []):
-                if "waiting" not in status["state"]:
-                    parts.append(
-                        f"-- {pod['metadata']['name']}, {status['restartCount']} restarts\n{self._logs(pod, status)}"
-                    )
+        parts += [
+            f"-- {pod['metadata']['name']}, {status['restartCount']} restarts\n{self._logs(pod, status)}"
+            for pod in self.items("pods")
+            for status in pod["status"].get("containerStatuses", [])
+            if "waiting" not in status["state"]
+        ]
         return "\n".join(parts)
 
     def _logs(self, pod: Mapping[str, Any], status: Mapping[str, Any]) -> str:

@@ -220,7 +220,15 @@ def chart_render(chart: str, values: Values, namespace: str = NAMESPACE) -> list
     )
     if done.returncode:
         raise SystemExit(f"error: the chart {chart} does not render: {done.stderr.strip()}")
-    return [plain(found) for found in yaml.safe_load_all(done.stdout) if found]
+    return [without_namespace(plain(found)) for found in yaml.safe_load_all(done.stdout) if found]
+
+
+def without_namespace(manifest: Manifest) -> Manifest:
+    """Take away the namespace of an object, and of those it gives rights: kustomize then names the overlay's."""
+    manifest["metadata"].pop("namespace", None)
+    for subject in manifest.get("subjects", []):
+        subject.pop("namespace", None)
+    return manifest
 
 
 def build(folder: Path) -> list[Manifest]:
@@ -368,8 +376,7 @@ def comparable(manifests: Iterable[Manifest]) -> dict[tuple[str, str], Manifest]
     for manifest in manifests:
         if manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"].startswith("warren-tasks"):
             continue
-        whole = _without_digest(plain(manifest))
-        whole["metadata"].pop("namespace", None)
+        whole = without_namespace(_without_digest(plain(manifest)))
         found[key_of(whole)] = whole
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from e2e.commands import ENVIRONMENT, apply, helm, kubectl, serves
@@ -88,9 +88,17 @@ class Namespace:
             self.kubectl("get", "pods,rabbitmqclusters.rabbitmq.com", "--output", "wide"),
             "\n".join(self.kubectl("get", "events", "--sort-by=.lastTimestamp").splitlines()[-40:]),
         ]
-        for pod in self.items("pods"):
-            for status in pod["status"].get("containerStatuses", []):
-                if "waiting" not in status["state"]:
-                    logs = self.kubectl("logs", pod["metadata"]["name"], "--container", status["name"], "--tail=30")
-                    parts.append(f"-- {pod['metadata']['name']}, {status['restartCount']} restarts\n{logs}")
+        parts += [
+            f"-- {pod['metadata']['name']}, {status['restartCount']} restarts\n{self._logs(pod, status)}"
+            for pod in self.items("pods")
+            for status in pod["status"].get("containerStatuses", [])
+            if "waiting" not in status["state"]
+        ]
         return "\n".join(parts)
+
+    def _logs(self, pod: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+        try:
+            return self.kubectl("logs", pod["metadata"]["name"], "--container", status["name"], "--tail=30")
+        except AssertionError as error:
+            # The pod may have gone since it was listed; the report of the other failure is to be had all the same.
+            return str(error)

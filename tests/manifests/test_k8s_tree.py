@@ -93,6 +93,25 @@ def test_an_overlay_without_a_component_builds_too(tmp_path: Path) -> None:
         assert render_k8s.build(tmp_path / name)
 
 
+def test_the_scalers_rights_go_to_its_account_in_the_overlays_namespace(tmp_path: Path) -> None:
+    document = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "elsewhere",
+        "resources": [relative(tmp_path, TREE / "base")],
+        "components": [relative(tmp_path, TREE / "components/scaler")],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+
+    made = render_k8s.build(tmp_path)
+
+    (account,) = [one for one in made if one["kind"] == "ServiceAccount" and "scaler" in one["metadata"]["name"]]
+    (binding,) = [one for one in made if one["kind"] == "RoleBinding"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": "elsewhere"}
+    ]
+
+
 def relative(start: Path, target: Path) -> str:
     return os.path.relpath(target, start)
 

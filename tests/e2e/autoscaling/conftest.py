@@ -126,12 +126,12 @@ def fleet(request: pytest.FixtureRequest, fleets: list[Fleet]) -> Fleet:
 
 @pytest.fixture
 def alone(request: pytest.FixtureRequest, fleets: list[Fleet], jobs: Jobs) -> Iterator[None]:
-    """The worker sets a test asks for, at rest before and after, their queues empty before; all, if it asks for any."""
+    """The worker sets a test asks for, at rest before and after, and nothing in their queues before."""
     own = inspect.signature(request.function).parameters
     resting = fleets if {"fleet", "fleets"} & own.keys() else [one for one in fleets if one.queue in own]
     together({one.mode: one.rest for one in resting})
     for one in resting:
-        if jobs.waiting(one.queue):
+        if jobs.depth(one.queue):
             one.empty()
     yield
     together({one.mode: one.rest for one in resting})

@@ -92,7 +92,7 @@ class Fleet(ABC):
         self._rests = False
         self.namespace.kubectl("scale", "deployment", self.deployment, f"--replicas={replicas}")
 
-    def annotate(self, **values: str | float | None) -> None:
+    def annotate(self, **values: str | int | None) -> None:
         """Set annotations of Warren's on the Deployment, or take them away."""
         words = [
             f"{ANNOTATION}{name.replace('_', '-')}" + ("-" if value is None else f"={value}")
@@ -165,7 +165,10 @@ class ScalerFleet(Fleet):
 
     def attach(self) -> None:
         self.annotate(
-            paused=None, expected_job_seconds=None, stabilization_seconds=f"{self.window_seconds:g}", dry_run=None
+            paused=None,
+            expected_job_seconds=None,
+            max=MOST,
+            stabilization_seconds=f"{self.window_seconds:g}",
         )
 
 

@@ -40,9 +40,10 @@ class Jobs:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    def waiting(self, queue: str) -> int:
-        """Count the jobs that wait in a queue, as the broker counted last."""
-        return int(self._api.get(f"/v1/queues/{queue}").raise_for_status().json()["ready"] or 0)
+    def depth(self, queue: str) -> int:
+        """Count the jobs that wait or run, as the broker counted last."""
+        told = self._api.get(f"/v1/queues/{queue}").raise_for_status().json()
+        return int(told["ready"] or 0) + int(told["unacked"] or 0)
 
     def record(self, job: str) -> Record:
         return dict(self._api.get(f"/v1/jobs/{job}").raise_for_status().json())

@@ -14,7 +14,7 @@ import pytest
 
 from e2e.autoscaling.figures import Book
 from e2e.autoscaling.fleet import KedaFleet, ScalerFleet
-from e2e.autoscaling.jobs import Jobs, interrupted
+from e2e.autoscaling.jobs import Jobs, interrupted, moment
 from e2e.autoscaling.watching import Watch
 from e2e.commands import kubectl
 from e2e.installation import Installation
@@ -102,10 +102,10 @@ def test_scaling_in_with_long_jobs_running_interrupts_none(builtin: ScalerFleet,
     told("replicas over time", watch.values(began))
     told("states of the long jobs while the fleet shrank", halfway)
     assert halfway == ["running"] * 5
-    shrunk = watch.values(began)
-    shrunk = shrunk[shrunk.index(20) :]
-    # Five jobs run to the end: never fewer pods than that until the last step.
-    assert min(shrunk[:-1]) >= 5
+    first_end = min(moment(record["finished_at"]) for record in records)
+    shrunk = [value for at, value in watch.replicas if began <= at <= first_end]
+    # Five jobs run: never fewer pods than that until one ends.
+    assert min(shrunk[shrunk.index(20) :]) == 5
     assert interrupted(records) == []
     assert {(record["attempt"], len(record["attempts"])) for record in records} == {(1, 1)}
     assert {record["state"] for record in records} == {"succeeded"}
@@ -114,7 +114,8 @@ def test_scaling_in_with_long_jobs_running_interrupts_none(builtin: ScalerFleet,
 def test_another_leads_within_20_seconds_of_the_leaders_death_and_nothing_is_patched_twice(
     namespace: Namespace, builtin: ScalerFleet, watch: Watch, jobs: Jobs, book: Book
 ) -> None:
-    builtin.annotate(expected_job_seconds=30)
+    # At most twelve, for the scaler counts a job twice that a worker has begun since the broker counted.
+    builtin.annotate(expected_job_seconds=30, max=12)
     before = leader(namespace)
     began = time.time()
     submitted = jobs.submit(builtin.queue, 5, 30)
@@ -133,11 +134,9 @@ def test_another_leads_within_20_seconds_of_the_leaders_death_and_nothing_is_pat
     book.put("leader", "scaler", found)
     assert decided - died <= 20
     assert after != before
-    assert watch.values(died)[0] == 12
-    assert [(one["message"].partition(" replicas")[0], one.get("count", 1)) for one in patches] == [
-        ("0 to 5", 1),
-        ("5 to 12", 1),
-    ]
+    assert found["replicas"] == [12]
+    counts = {one["message"].partition(" replicas")[0]: one.get("count", 1) for one in patches}
+    assert (counts, len(patches)) == ({"0 to 5": 1, "5 to 12": 1}, 2)
     assert {record["attempt"] for record in records} == {1}
 
 

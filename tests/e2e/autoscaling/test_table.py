@@ -17,6 +17,7 @@ from e2e.autoscaling.fleet import MOST, Fleet, KedaFleet, ScalerFleet
 from e2e.autoscaling.jobs import Jobs
 from e2e.autoscaling.scenarios import BURST, BURST_SECONDS, HALF, HELD, blind, burst, last, shrink, together, wake
 from e2e.installation import Installation
+from waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("environment", "alone")
 
@@ -79,8 +80,9 @@ def test_a_fleet_is_held_while_the_management_api_is_away(
 ) -> None:
     tuned.engage()
     builtin.engage()
-    # It would let idle workers go after 5 s, if it took what it cannot see for nothing.
-    builtin.annotate(stabilization_seconds=5, expected_job_seconds=30)
+    # It would let idle workers go after 5 s, if it took what it cannot see for nothing. At most ten, for it counts a
+    # job twice that a worker has begun since the broker counted.
+    builtin.annotate(stabilization_seconds=5, expected_job_seconds=30, max=HELD)
 
     found = blind({tuned: 60.0, builtin: 30.0}, jobs, scaled.namespace)
 
@@ -96,6 +98,8 @@ def test_a_single_job_wakes_a_fleet(fleet: Fleet, jobs: Jobs, book: Book) -> Non
     found = []
     for _ in range(WAKES[fleet.mode]):
         fleet.rest()
+        # What the broker has counted is some seconds old, and KEDA looks as soon as its ScaledObject is there.
+        eventually(lambda: jobs.depth(fleet.queue) == 0, 30, 1)
         fleet.engage()
         found.append(wake(fleet, jobs))
 
@@ -145,7 +149,8 @@ def test_the_worker_of_the_last_job_is_kept_to_its_end(
     for figures in found.values():
         assert figures.kept
         assert figures.interrupted == 0
-        assert figures.replicas == [0, 1, 0]
+        assert (figures.replicas[0], figures.replicas[-1]) == (0, 0)
+        assert 0 not in figures.replicas[1:-1]
     marks = found["scaler"]
     assert marks.guarded is not None
     assert marks.unguarded is not None

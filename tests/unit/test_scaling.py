@@ -116,6 +116,24 @@ def test_workers_that_tell_are_believed_over_the_unsettled_jobs() -> None:
     assert find_target(replace(look, running=3, busy_workers=None), policy).workers == 1
 
 
+@pytest.mark.parametrize(
+    ("ready", "unacked", "running", "workers"),
+    [
+        (1, 0, 1, 1),  # counted as waiting, and begun since
+        (10, 0, 10, 10),
+        (12, 0, 5, 12),
+        (7, 5, 5, 12),  # counted anew
+        (0, 0, 3, 3),  # not even counted as waiting yet
+    ],
+)
+def test_jobs_that_began_since_the_broker_counted_do_not_count_twice(
+    ready: int, unacked: int, running: int, workers: int
+) -> None:
+    look = seen(ready, unacked, current=running, running=running, busy_workers=running, expected_seconds=60.0)
+
+    assert find_target(look, POLICY).workers == workers
+
+
 def test_jobs_that_leaving_workers_hold_ask_for_no_worker() -> None:
     look = seen(unacked=10, leaving_jobs=10, current=2, expected_seconds=60.0)
 

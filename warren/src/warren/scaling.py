@@ -72,7 +72,7 @@ class Observation:
 
     Attributes:
         current: Workers that take work: terminating and draining ones do not count.
-        ready: Jobs waiting at the broker.
+        ready: Jobs waiting at the broker, as it counted them last.
         unacked: Jobs handed out and not settled, to whichever worker.
         leaving_jobs: Of those, jobs held by workers that drain or terminate: they need no worker of their own.
         running: Jobs that run on the current workers; taken from `unacked` when workers do not tell.
@@ -148,8 +148,12 @@ def find_target(seen: Observation, policy: Policy) -> Target:
         )
     held_jobs = max(seen.unacked - seen.leaving_jobs, 0)
     busy = _busy_workers(seen, held_jobs, policy.concurrency)
-    jobs = seen.ready + max(held_jobs, seen.running or 0)
-    unbounded = max(_workers_for(jobs, busy, seen, policy), 1 if jobs else 0)
+    # The broker counts every few seconds, workers tell at once: what they run beyond what it counted as handed out has
+    # begun since, and is among what it counted as waiting.
+    begun = max((seen.running or 0) - held_jobs, 0)
+    waiting = max(seen.ready - begun, 0)
+    jobs = waiting + max(held_jobs, seen.running or 0)
+    unbounded = max(_workers_for(jobs, waiting, busy, seen, policy), 1 if jobs else 0)
     workers = min(max(unbounded, policy.bounds.minimum), policy.bounds.maximum)
     cause: Cause
     if unbounded > policy.bounds.maximum:
@@ -217,12 +221,12 @@ def _busy_workers(seen: Observation, held_jobs: int, concurrency: int) -> int:
     return min(math.ceil(running / concurrency), seen.current)
 
 
-def _workers_for(jobs: int, busy: int, seen: Observation, policy: Policy) -> int:
+def _workers_for(jobs: int, waiting: int, busy: int, seen: Observation, policy: Policy) -> int:
     if seen.expected_seconds is None:
         return max(math.ceil(jobs / (policy.jobs_per_worker or policy.concurrency)), busy)
     share = min(max(seen.expected_seconds, 0.0) / policy.slo_seconds, 1.0)
     # The rounding keeps 0.1 + 0.2 from costing one more.
-    return busy + math.ceil(round((seen.ready or 0) * share / policy.concurrency, 9))
+    return busy + math.ceil(round(waiting * share / policy.concurrency, 9))
 
 
 def _explain(jobs: int, busy: int, unbounded: int, expected_seconds: float | None, policy: Policy) -> str:

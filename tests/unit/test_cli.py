@@ -27,6 +27,7 @@ from warren.errors import (
     UnknownTask,
     WarrenError,
 )
+from warren.task import default_registry
 
 ID = "018f4e8a-0000-7000-8000-000000000001"
 JOB: dict[str, Any] = {"id": ID, "state": "queued", "task": "add", "queue": "default", "url": f"/v1/jobs/{ID}"}
@@ -286,6 +287,8 @@ def test_export_writes_what_a_server_needs(tmp_path: Path, monkeypatch: pytest.M
         "@warren.task(name='exported.big', isolation='process', oom_queue='large')\ndef big(): ...\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    # What is exported is not for later tests: their brokers have no queue `large`.
+    monkeypatch.setattr(default_registry, "_tasks", {})
     output = tmp_path / "catalog.json"
 
     result = warren(None, "tasks", "export", "--tasks", "exported_tasks", "--output", str(output))

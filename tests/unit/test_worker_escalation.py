@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -248,8 +249,10 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tasks(importable: None) -> Registry:
-    """The two tasks, in a registry of their own: others of the default one have other queues."""
+def tasks(importable: None, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The two tasks, in a registry of their own; the default one keeps nothing of them for later tests."""
+    monkeypatch.setattr(default_registry, "_tasks", {})
+    monkeypatch.delitem(sys.modules, "escalation_tasks", raising=False)
     importlib.import_module("escalation_tasks")
     registry = Registry()
     for name in ("large.fill", "large.stubborn"):
